@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// What a domain's XML asks of pvsched: the metadata element, checked and turned into limits.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/result.h"
+#include "policy.h"
+
+namespace pvsched {
+
+inline constexpr const char* kMetadataUri = "https://pvsched.org/xmlns/libvirt/domain/1.0";
+
+/// Limits with every documented default.
+pvs_limits default_limits();
+
+/// One pvsched element.
+struct DomainConfig {
+  bool enabled = true;
+  bool required = false;
+  std::string policy = "latency";
+  pvs_limits limits = default_limits();
+  std::map<unsigned, bool> vcpus;  ///< vCPU id -> enabled, only those named
+
+  bool vcpu_enabled(unsigned id) const {
+    auto it = vcpus.find(id);
+    return it == vcpus.end() || it->second;
+  }
+};
+
+/// One fault in an element: "line 7: <priority> attribute max="120": allowed is 0 to 98".
+struct Fault {
+  int line = 0;
+  std::string text;
+};
+
+/// What was found in a document. `present` without `config` means that the element is there and wrong: see `faults`.
+struct DomainMetadata {
+  bool present = false;
+  bool required = false;  ///< as far as it could be read, also when the element is wrong
+  std::optional<DomainConfig> config;
+  std::vector<Fault> faults;
+
+  /// All faults as one sentence, for a log line or a hook's stderr.
+  std::string explain() const;
+};
+
+/// Reads a domain XML, or a bare pvsched element (as virDomainGetMetadata returns it).
+/// Elements are found by namespace URI, whatever their prefix. Errors: the text is not well-formed XML, or the
+/// schema file cannot be read. A wrong element is no error here: it is reported in the result.
+Result<DomainMetadata> parse_domain_metadata(std::string_view xml, const std::string& schema_path);
+
+}  // namespace pvsched

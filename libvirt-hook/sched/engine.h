@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Engine: the BPF policy, the actuator thread and the guardian behind one door. A session talks only to this.
+//
+// All calls come from the main thread and return within milliseconds. Threads are named by TID and start time.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "common/fd.h"
+#include "common/result.h"
+#include "policy.h"
+
+namespace pvsched {
+
+/// Where the engine finds things; tests inject fixture trees.
+struct EngineOptions {
+  std::string bpf_object;              ///< path of pvsched.bpf.o
+  std::string guardian;                ///< path of the pvsched-guardian executable
+  std::string run_dir = "/run/pvsched";  ///< baselines table, writable by root only
+  std::string proc = "/proc";
+  std::string cgroup = "/sys/fs/cgroup";
+  unsigned lease_ms = 200;  ///< heartbeat age after which the guardian restores every thread
+  int actuator_priority = 99;
+};
+
+/// One event source and whether this kernel gives it.
+struct SourceInfo {
+  std::string name;    ///< "sched_switch", "kvm_entry", ...
+  bool available = false;
+  std::string reason;  ///< why not, where not
+};
+
+using VmId = std::uint32_t;
+
+struct VcpuSpec {
+  unsigned id = 0;  ///< QEMU CPU index = slot
+  pid_t tid = 0;
+  std::uint64_t start_time = 0;  ///< field 22 of /proc/PID/task/TID/stat, clock ticks since boot
+  std::uint32_t apic_id = 0;
+};
+
+/// How real-time boosts are had for a VM.
+enum class RtMode {
+  kRealtime,  ///< SCHED_FIFO/RR is allowed as it is
+  kFunded,    ///< RT group scheduling: the VM's cgroups were given run time
+  kFair,      ///< refused: nice -20 and a short slice instead
+};
+
+struct VcpuStatus {
+  VcpuSpec spec;
+  std::uint64_t decision = 0;  ///< PVS decision word
+  std::uint64_t applied = 0;
+  bool foreign = false;  ///< an administrator's own setting was found and is left alone
+  bool alive = true;
+  pvs_stats stats{};
+};
+
+struct VmStatus {
+  RtMode rt_mode = RtMode::kRealtime;
+  std::string rt_reason;
+  std::vector<VcpuStatus> vcpus;
+};
+
+/// Descriptors of the two areas of a VM; `slots` slots each.
+struct AreaFds {
+  Fd guest;
+  Fd host;
+  unsigned slots = 0;
+};
+
+class Engine {
+ public:
+  /// Loads and probes the policy, starts guardian and actuator. Nothing is attached until a vCPU is added.
+  /// Errors: object missing or refused by the verifier (with its last lines), no privilege, no BTF.
+  static Result<std::unique_ptr<Engine>> create(const EngineOptions& options);
+  virtual ~Engine() = default;
+
+  /// Registers a VM whose QEMU process is `pid`. Errors: table full.
+  virtual Result<VmId> add_vm(pid_t pid, const pvs_limits& limits) = 0;
+  /// Creates zeroed areas for `slots` vCPUs, in force at once; earlier ones of this VM are let go.
+  virtual Result<AreaFds> create_areas(VmId vm, unsigned slots) = 0;
+  /// Lets the areas go: the VM is agentless again.
+  virtual void drop_areas(VmId vm) = 0;
+  /// New limits, in force at once.
+  virtual Status set_limits(VmId vm, const pvs_limits& limits) = 0;
+  /// Captures the thread's baseline and puts it under the policy. Errors: thread gone or not the one meant, table full.
+  virtual Status add_vcpu(VmId vm, const VcpuSpec& spec) = 0;
+  /// Restores the baseline, then forgets the thread. Unknown ids are ignored.
+  virtual void remove_vcpu(VmId vm, unsigned id) = 0;
+  /// Removes all vCPUs, areas and cgroup funds of the VM.
+  virtual void remove_vm(VmId vm) = 0;
+
+  virtual void set_enabled(bool on) = 0;
+  virtual bool enabled() const = 0;
+
+  virtual std::vector<SourceInfo> sources() const = 0;
+  virtual std::string actuator() const = 0;  ///< "setattr"
+  virtual Result<VmStatus> status(VmId vm) const = 0;
+};
+
+}  // namespace pvsched
