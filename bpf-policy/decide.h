@@ -1,0 +1,498 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The policy as pure arithmetic: no helper, no map, no clock. It compiles into
+ * the BPF object and natively into the unit tests.
+ *
+ * pvs_read_intent() turns the guest's word, read once, into a checked need.
+ * One machine per vCPU; each event takes it one pvs_step() further:
+ *
+ *   settle   charge the time since the last event to the budgets
+ *   observe  note what the event says: running, waiting, sleeping, reasons
+ *   grant    need and reasons, cut by budgets and the enable switches
+ *
+ * Budgets. Run time in class CRITICAL drains `critical`, run time in any boost
+ * drains `total`. All other time refills both one to one, but only from
+ * PVS_RECOVERY_NS into a stretch without boosted run time on: a guest that
+ * flaps faster than that is charged as if it had never let go. An empty budget
+ * throttles its class for at least throttle_ns and until half of it is back.
+ *
+ * Laziness. A running vCPU is not raised: a boost costs a system call and
+ * budget, and buys nothing before the vCPU is preempted. It is raised while it
+ * waits or sleeps, and lowered at any event.
+ */
+#ifndef PVSCHED_DECIDE_H
+#define PVSCHED_DECIDE_H
+
+#include "policy.h"
+
+#ifndef __always_inline
+#define __always_inline inline __attribute__((always_inline))
+#endif
+
+#define PVS_BARRIER() __asm__ __volatile__("" ::: "memory")
+
+#define PVS_RECOVERY_NS 100000ull /* 100 us without boosted run time */
+#define PVS_TIMER_MIN_NS 5000ull  /* no timer is set closer than this */
+#define PVS_NEVER (~0ull)
+
+enum pvs_event {
+	PVS_EV_ADMIN,	  /* limits, areas or enable changed */
+	PVS_EV_SWITCH_IN, /* put on a CPU */
+	PVS_EV_PREEMPTED, /* taken off a CPU, still runnable */
+	PVS_EV_SLEEP,	  /* taken off a CPU, sleeps (halt) */
+	PVS_EV_WAKING,	  /* wanted again */
+	PVS_EV_INJECT,	  /* an interrupt is on its way to it */
+	PVS_EV_GUEST,	  /* something happened in its context: exit, doorbell */
+	PVS_EV_TIMER,	  /* the deadline has come */
+};
+
+enum pvs_run {
+	PVS_RUN_SLEEPING,
+	PVS_RUN_WAITING, /* runnable, not on a CPU */
+	PVS_RUN_RUNNING,
+};
+
+#define PVS_REASON_HALTED 0x01u	  /* it slept: the wake-up is urgent */
+#define PVS_REASON_INJECTED 0x02u /* an interrupt waits to be handled */
+
+/* All that is kept of one vCPU between events. Zero is not a valid state: use
+ * pvs_machine_init(). */
+struct pvs_machine {
+	__u64 stamp;	      /* the account is settled up to here */
+	__u64 critical_left;  /* ns */
+	__u64 total_left;     /* ns */
+	__u64 critical_until; /* throttled at least until; 0: not throttled */
+	__u64 total_until;
+	__u64 rest_since; /* end of the last boosted run time */
+	__u64 reason_ran; /* run time since the last reason came */
+	__u32 decision;	  /* body of the decision in force */
+	__u8 run;	  /* enum pvs_run */
+	__u8 reasons;	  /* PVS_REASON_* */
+	__u8 irq_seq;	  /* the intent's, when the last interrupt came */
+	__u8 pad;
+};
+
+struct pvs_outcome {
+	__u64 deadline; /* step again at this time; PVS_NEVER: no need */
+	__u32 decision; /* body: class, policy, nice, rt priority */
+	__u8 changed;	/* differs from what was in force */
+	__u8 critical_throttle; /* this step found the budget empty */
+	__u8 total_throttle;
+	__u64 ran;     /* run time charged by this step, ns */
+	__u8 ran_class; /* in this class */
+};
+
+static __always_inline __u32 pvs_decision(__u8 class_, __u8 policy, __s8 nice,
+					  __u8 rt)
+{
+	return (__u32)class_ | (__u32)policy << 8 | (__u32)(__u8)nice << 16 |
+	       (__u32)rt << 24;
+}
+
+static __always_inline __u8 pvs_decision_class(__u64 decision)
+{
+	return (__u8)decision;
+}
+
+static __always_inline __u8 pvs_decision_policy(__u64 decision)
+{
+	return (__u8)(decision >> 8);
+}
+
+static __always_inline __s8 pvs_decision_nice(__u64 decision)
+{
+	return (__s8)(__u8)(decision >> 16);
+}
+
+static __always_inline __u8 pvs_decision_rt(__u64 decision)
+{
+	return (__u8)(decision >> 24);
+}
+
+static __always_inline __u64 pvs_sub_floor(__u64 a, __u64 b)
+{
+	return a > b ? a - b : 0;
+}
+
+static __always_inline __u64 pvs_min(__u64 a, __u64 b)
+{
+	return a < b ? a : b;
+}
+
+static __always_inline void pvs_machine_init(struct pvs_machine *m,
+					     const struct pvs_limits *l,
+					     __u64 now)
+{
+	m->stamp = now;
+	m->critical_left = l->critical_ns;
+	m->total_left = l->total_ns;
+	m->critical_until = 0;
+	m->total_until = 0;
+	m->rest_since = now;
+	m->reason_ran = 0;
+	m->decision = 0;
+	m->run = PVS_RUN_RUNNING; /* not known yet; never raised like this */
+	m->reasons = 0;
+	m->irq_seq = 0;
+	m->pad = 0;
+}
+
+/* --- the intent ----------------------------------------------------------- */
+
+static __always_inline __u8 pvs_field(__u64 word, int shift)
+{
+	return (__u8)(word >> shift);
+}
+
+/* One task as the guest describes it: is it within the contract? */
+static __always_inline int pvs_task_ok(__u8 policy, __s8 nice, __u8 rt)
+{
+	int rt_policy = policy == PVSCHED_SCHED_FIFO ||
+			policy == PVSCHED_SCHED_RR;
+	int known = rt_policy || policy == PVSCHED_SCHED_OTHER ||
+		    policy == PVSCHED_SCHED_BATCH ||
+		    policy == PVSCHED_SCHED_IDLE ||
+		    policy == PVSCHED_SCHED_DEADLINE;
+
+	if (!known || nice < PVSCHED_NICE_MIN || nice > PVSCHED_NICE_MAX)
+		return 0;
+	if (rt_policy)
+		return rt >= PVSCHED_RT_MIN && rt <= PVSCHED_RT_MAX;
+	return rt == 0;
+}
+
+/* Is the word within the contract (R9)? A word without VALID always is: it
+ * says nothing. */
+static __always_inline int pvs_intent_ok(__u64 w)
+{
+	__u8 flags = pvs_field(w, PVSCHED_INTENT_FLAGS_SHIFT);
+	__u8 policies = pvs_field(w, PVSCHED_INTENT_CUR_POLICY_SHIFT);
+
+	if (!(flags & PVSCHED_INTENT_VALID))
+		return 1;
+	if (flags & ~PVSCHED_INTENT_FLAGS_ALL)
+		return 0;
+	if (pvs_field(w, PVSCHED_INTENT_CRITICAL_SHIFT) & ~PVSCHED_CRITICAL_ALL)
+		return 0;
+	if (!pvs_task_ok(policies & 0xf,
+			 (__s8)pvs_field(w, PVSCHED_INTENT_CUR_NICE_SHIFT),
+			 pvs_field(w, PVSCHED_INTENT_CUR_RT_SHIFT)))
+		return 0;
+	if (!(flags & PVSCHED_INTENT_PENDING))
+		return 1;
+	return pvs_task_ok(policies >> PVSCHED_INTENT_PEND_POLICY_SHIFT,
+			   (__s8)pvs_field(w, PVSCHED_INTENT_PEND_NICE_SHIFT),
+			   pvs_field(w, PVSCHED_INTENT_PEND_RT_SHIFT));
+}
+
+/* The boost one guest task asks for, cut to the administrator's caps; 0: none. */
+static __always_inline __u32 pvs_task_boost(const struct pvs_limits *l,
+					    __u8 policy, __s8 nice, __u8 rt)
+{
+	if (policy == PVSCHED_SCHED_DEADLINE) {
+		policy = l->rt_policy;
+		rt = PVSCHED_RT_MAX;
+	}
+	if (policy == PVSCHED_SCHED_FIFO || policy == PVSCHED_SCHED_RR) {
+		if (l->rt_max == 0)
+			return 0;
+		return pvs_decision(PVSCHED_CLASS_TASK, policy, 0,
+				    rt < l->rt_max ? rt : l->rt_max);
+	}
+	if (policy != PVSCHED_SCHED_OTHER || nice >= 0 || l->nice_min >= 0)
+		return 0;
+	return pvs_decision(PVSCHED_CLASS_TASK, PVSCHED_SCHED_OTHER,
+			    nice > l->nice_min ? nice : l->nice_min, 0);
+}
+
+/* Larger is more urgent: real-time above fair, then by priority. */
+static __always_inline int pvs_rank(__u32 body)
+{
+	__u8 rt = pvs_decision_rt(body);
+
+	return rt ? 100 + rt : -pvs_decision_nice(body);
+}
+
+/*
+ * A checked need: the task's boost body in 0..31 (0: none), the irq seq in
+ * 32..39, PVS_NEED_* in 40..47. One word, so that the BPF verifier takes it
+ * for any value and need not follow how it came about.
+ */
+#define PVS_NEED_VALID (1ull << 40)    /* the guest has a driver */
+#define PVS_NEED_IDLE (1ull << 41)     /* it is about to halt */
+#define PVS_NEED_CRITICAL (1ull << 42) /* in a critical section */
+#define PVS_NEED_BAD (1ull << 43)      /* the word broke the contract */
+#define PVS_NEED_SEQ_SHIFT 32
+
+static __always_inline __u64 pvs_read_intent(const struct pvs_limits *l,
+					     __u64 w)
+{
+	__u8 flags = pvs_field(w, PVSCHED_INTENT_FLAGS_SHIFT);
+	__u8 policies = pvs_field(w, PVSCHED_INTENT_CUR_POLICY_SHIFT);
+	__u32 task, pending = 0;
+	__u64 need;
+
+	if (!pvs_intent_ok(w))
+		return PVS_NEED_BAD;
+	if (!(flags & PVSCHED_INTENT_VALID))
+		return 0;
+	task = pvs_task_boost(l, policies & 0xf,
+			      (__s8)pvs_field(w, PVSCHED_INTENT_CUR_NICE_SHIFT),
+			      pvs_field(w, PVSCHED_INTENT_CUR_RT_SHIFT));
+	if (flags & PVSCHED_INTENT_PENDING)
+		pending = pvs_task_boost(
+			l, policies >> PVSCHED_INTENT_PEND_POLICY_SHIFT,
+			(__s8)pvs_field(w, PVSCHED_INTENT_PEND_NICE_SHIFT),
+			pvs_field(w, PVSCHED_INTENT_PEND_RT_SHIFT));
+	if (pending && (!task || pvs_rank(pending) > pvs_rank(task)))
+		task = pending;
+
+	need = PVS_NEED_VALID | task;
+	need |= (__u64)pvs_field(w, PVSCHED_INTENT_IRQ_SEQ_SHIFT)
+		<< PVS_NEED_SEQ_SHIFT;
+	if (flags & PVSCHED_INTENT_IDLE)
+		need |= PVS_NEED_IDLE;
+	if (pvs_field(w, PVSCHED_INTENT_CRITICAL_SHIFT))
+		need |= PVS_NEED_CRITICAL;
+	return need;
+}
+
+/* --- the steps ------------------------------------------------------------ */
+
+static __always_inline void pvs_refill(__u64 *left, __u64 budget, __u64 credit)
+{
+	*left = pvs_min(budget, *left + credit);
+}
+
+/* Charges the time from m->stamp to now. */
+static __always_inline void pvs_settle(struct pvs_machine *m,
+				       const struct pvs_limits *l, __u64 now,
+				       struct pvs_outcome *out)
+{
+	__u8 class_ = pvs_decision_class(m->decision);
+	__u64 dt = pvs_sub_floor(now, m->stamp);
+	__u64 from;
+
+	out->ran_class = class_;
+	if (m->run == PVS_RUN_RUNNING) {
+		out->ran = dt;
+		m->reason_ran += dt;
+	}
+	if (m->run == PVS_RUN_RUNNING && class_ != PVSCHED_CLASS_BASELINE) {
+		m->total_left = pvs_sub_floor(m->total_left, dt);
+		if (class_ == PVSCHED_CLASS_CRITICAL)
+			m->critical_left = pvs_sub_floor(m->critical_left, dt);
+		m->rest_since = m->stamp + dt;
+	} else {
+		from = m->rest_since + PVS_RECOVERY_NS;
+		if (from < m->stamp)
+			from = m->stamp;
+		dt = pvs_sub_floor(now, from);
+		pvs_refill(&m->critical_left, l->critical_ns, dt);
+		pvs_refill(&m->total_left, l->total_ns, dt);
+	}
+	/* A lowered limit holds at once. */
+	m->critical_left = pvs_min(m->critical_left, l->critical_ns);
+	m->total_left = pvs_min(m->total_left, l->total_ns);
+	if (now > m->stamp)
+		m->stamp = now;
+}
+
+/* Opens or closes one throttle; returns 1 if it was opened now. */
+static __always_inline __u8 pvs_throttle(__u64 *until, __u64 left,
+					 __u64 budget, __u64 throttle_ns,
+					 __u64 now)
+{
+	if (*until == 0) {
+		if (left > 0)
+			return 0;
+		*until = now + throttle_ns + 1; /* never 0 */
+		return 1;
+	}
+	if (now >= *until && left >= budget / 2)
+		*until = 0;
+	return 0;
+}
+
+/* When a throttled class may be granted again, if nothing is granted before. */
+static __always_inline __u64 pvs_throttle_end(const struct pvs_machine *m,
+					      __u64 until, __u64 left,
+					      __u64 budget, __u64 now)
+{
+	__u64 refilled = m->rest_since + PVS_RECOVERY_NS;
+
+	if (refilled < now)
+		refilled = now;
+	refilled += pvs_sub_floor(budget / 2, left);
+	return refilled > until ? refilled : until;
+}
+
+/* Notes what the event says of the vCPU. */
+static __always_inline void pvs_observe(struct pvs_machine *m,
+					const struct pvs_limits *l, __u64 need,
+					enum pvs_event ev)
+{
+	__u8 seq = (__u8)(need >> PVS_NEED_SEQ_SHIFT);
+	int valid = !!(need & PVS_NEED_VALID);
+	int idle = !!(need & PVS_NEED_IDLE);
+
+	switch (ev) {
+	case PVS_EV_SWITCH_IN:
+		m->run = PVS_RUN_RUNNING;
+		break;
+	case PVS_EV_PREEMPTED:
+		m->run = PVS_RUN_WAITING;
+		break;
+	case PVS_EV_SLEEP:
+		m->run = PVS_RUN_SLEEPING;
+		/* A guest with a driver says when it halts; its other sleeps
+		 * are waits in the VMM. */
+		m->reasons = !valid || idle ? PVS_REASON_HALTED : 0;
+		m->reason_ran = 0;
+		break;
+	case PVS_EV_WAKING:
+		if (m->run == PVS_RUN_SLEEPING)
+			m->run = PVS_RUN_WAITING;
+		break;
+	case PVS_EV_INJECT:
+		m->reasons |= PVS_REASON_INJECTED;
+		m->reason_ran = 0;
+		m->irq_seq = seq;
+		break;
+	case PVS_EV_ADMIN:
+	case PVS_EV_GUEST:
+	case PVS_EV_TIMER:
+		break;
+	}
+
+	PVS_BARRIER();
+
+	/* A reason ends when the guest shows that it has dealt with it, or
+	 * when it has run long enough. */
+	if (m->reasons & PVS_REASON_HALTED) {
+		if (m->reason_ran >= l->hold_ns && m->reason_ran > 0)
+			m->reasons &= ~PVS_REASON_HALTED;
+		else if (valid && !idle && m->run != PVS_RUN_SLEEPING)
+			m->reasons &= ~PVS_REASON_HALTED;
+	}
+	if (m->reasons & PVS_REASON_INJECTED) {
+		if (m->reason_ran >= l->inject_ns && m->reason_ran > 0)
+			m->reasons &= ~PVS_REASON_INJECTED;
+		else if (valid && seq != m->irq_seq &&
+			 !(need & PVS_NEED_CRITICAL))
+			m->reasons &= ~PVS_REASON_INJECTED;
+	}
+}
+
+/* What need and reasons ask for, as far as budgets and switches let it. */
+static __always_inline void pvs_grant(struct pvs_machine *m,
+				      const struct pvs_limits *l, __u64 need,
+				      int on, __u64 now,
+				      struct pvs_outcome *out)
+{
+	__u32 task = (__u32)need;
+	int critical = (need & PVS_NEED_CRITICAL) || m->reasons;
+	__u8 rt = pvs_decision_rt(task);
+
+	if (!on || !l->enabled)
+		return;
+	if (critical && !m->critical_until && !m->total_until)
+		out->decision = pvs_decision(
+			PVSCHED_CLASS_CRITICAL, l->rt_policy, 0,
+			rt > l->rt_critical ? rt : l->rt_critical);
+	else if (task && !m->total_until)
+		out->decision = task;
+
+	/* Asked for and throttled while it does not run: look again when the
+	 * throttle ends. */
+	if (m->run == PVS_RUN_RUNNING)
+		return;
+	if (m->total_until && (critical || task))
+		out->deadline = pvs_throttle_end(m, m->total_until,
+						 m->total_left, l->total_ns,
+						 now);
+	else if (m->critical_until && critical)
+		out->deadline = pvs_throttle_end(m, m->critical_until,
+						 m->critical_left,
+						 l->critical_ns, now);
+}
+
+/* When a boost that runs must be looked at again. */
+static __always_inline void pvs_bound(const struct pvs_machine *m,
+				      const struct pvs_limits *l, __u64 now,
+				      struct pvs_outcome *out)
+{
+	__u8 class_ = pvs_decision_class(out->decision);
+	__u64 room = m->total_left;
+
+	if (m->run != PVS_RUN_RUNNING || class_ == PVSCHED_CLASS_BASELINE)
+		return;
+	if (class_ == PVSCHED_CLASS_CRITICAL)
+		room = pvs_min(room, m->critical_left);
+	if (m->reasons & PVS_REASON_HALTED)
+		room = pvs_min(room, pvs_sub_floor(l->hold_ns, m->reason_ran));
+	if (m->reasons & PVS_REASON_INJECTED)
+		room = pvs_min(room,
+			       pvs_sub_floor(l->inject_ns, m->reason_ran));
+	out->deadline = now + room;
+}
+
+/*
+ * One event. `need` is what pvs_read_intent() made of the guest's word, 0 where
+ * it has no area; `on` is the global switch; `now` is not before m->stamp. The
+ * machine takes the new state, `out` says what is to be done.
+ *
+ * The barriers are for the BPF verifier: what went through memory is any value
+ * to it, so the phases' paths add up instead of multiplying.
+ */
+static __always_inline void pvs_step(struct pvs_machine *m,
+				     const struct pvs_limits *l, __u64 need,
+				     enum pvs_event ev, int on, __u64 now,
+				     struct pvs_outcome *out)
+{
+	out->deadline = PVS_NEVER;
+	out->decision = 0;
+	out->ran = 0;
+	pvs_settle(m, l, now, out);
+	PVS_BARRIER();
+	out->critical_throttle = pvs_throttle(&m->critical_until,
+					      m->critical_left, l->critical_ns,
+					      l->throttle_ns, now);
+	PVS_BARRIER();
+	out->total_throttle = pvs_throttle(&m->total_until, m->total_left,
+					   l->total_ns, l->throttle_ns, now);
+	PVS_BARRIER();
+	pvs_observe(m, l, need, ev);
+	if (need & PVS_NEED_BAD)
+		m->reasons = 0; /* a bad word selects the baseline */
+	PVS_BARRIER();
+	pvs_grant(m, l, need, on, now, out);
+	PVS_BARRIER();
+	/* Lazy: what runs is lowered, never raised. */
+	if (m->run == PVS_RUN_RUNNING && pvs_decision_class(out->decision) >
+						 pvs_decision_class(m->decision))
+		out->decision = m->decision;
+	PVS_BARRIER();
+	pvs_bound(m, l, now, out);
+	PVS_BARRIER();
+	if (out->deadline < now + PVS_TIMER_MIN_NS)
+		out->deadline = now + PVS_TIMER_MIN_NS;
+	out->changed = out->decision != m->decision;
+	m->decision = out->decision;
+}
+
+/* The state word (R10) for the guest. */
+static __always_inline __u64 pvs_state_word(const struct pvs_machine *m)
+{
+	__u64 flags = PVSCHED_STATE_VALID;
+
+	if (m->critical_until)
+		flags |= PVSCHED_STATE_CRITICAL_THROTTLED;
+	if (m->total_until)
+		flags |= PVSCHED_STATE_TOTAL_THROTTLED;
+	if (pvs_decision_class(m->decision))
+		flags |= PVSCHED_STATE_KICK_WANTED;
+	return (__u64)m->decision | flags << PVSCHED_STATE_FLAGS_SHIFT;
+}
+
+#endif /* PVSCHED_DECIDE_H */

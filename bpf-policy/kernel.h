@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The few kernel types that the programs read, by CO-RE: libbpf moves each
+ * access to where the running kernel has the field. No generated vmlinux.h.
+ */
+#ifndef PVSCHED_KERNEL_H
+#define PVSCHED_KERNEL_H
+
+typedef unsigned char __u8;
+typedef signed char __s8;
+typedef unsigned short __u16;
+typedef unsigned int __u32;
+typedef int __s32;
+typedef unsigned long long __u64;
+typedef long long __s64;
+typedef __u16 __be16;
+typedef __u32 __be32;
+typedef __u32 __wsum;
+typedef _Bool bool;
+#define PVSCHED_ABI_TYPES
+
+/* enum bpf_map_type, BPF_F_*: UAPI values, stable. */
+#define BPF_MAP_TYPE_HASH 1
+#define BPF_MAP_TYPE_ARRAY 2
+#define BPF_MAP_TYPE_ARRAY_OF_MAPS 12
+#define BPF_MAP_TYPE_RINGBUF 27
+#define BPF_F_MMAPABLE (1u << 10)
+#define BPF_F_INNER_MAP (1u << 12)
+#define BPF_RB_FORCE_WAKEUP (1ull << 1)
+#define CLOCK_MONOTONIC 1
+
+struct bpf_spin_lock {
+	__u32 val;
+};
+
+struct bpf_timer {
+	__u64 opaque[2];
+} __attribute__((aligned(8)));
+
+struct __sk_buff;
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), \
+			     apply_to = record)
+
+struct task_struct {
+	int pid;
+	int tgid;
+	unsigned int __state; /* 5.14 and later */
+};
+
+/* kvm: read by the kick programs only. */
+struct kvm {
+	int userspace_pid;
+};
+
+struct kvm_vcpu {
+	struct kvm *kvm;
+	int vcpu_id; /* the APIC id on x86 */
+};
+
+#pragma clang attribute pop
+
+#endif /* PVSCHED_KERNEL_H */

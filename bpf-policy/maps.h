@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Maps and globals of the policy object. libvirt-hook/bpf/policy.cpp is their
+ * only other user; the layouts that both touch stand in policy.h or here.
+ */
+#ifndef PVSCHED_MAPS_H
+#define PVSCHED_MAPS_H
+
+#ifndef __bpf__
+#include <linux/bpf.h>
+#endif
+
+#include "decide.h"
+
+#define PVS_FILTER_WORDS 1024 /* one bit for each id modulo 65536 */
+#define PVS_APIC_ONLY 0xffffffffu /* key of a VM's only vCPU */
+
+/* Key of `apics`: a vCPU as interrupts name it. */
+struct pvs_apic_key {
+	__u32 tgid;
+	__u32 apic_id;
+};
+
+/* Host-only record of one vCPU. */
+struct pvs_vcpu {
+	struct bpf_spin_lock lock;
+	__u32 index; /* of mailbox and statistics */
+	__u32 vm;
+	__u32 slot;
+	struct bpf_timer timer;
+	struct pvs_machine machine;
+	struct pvs_outcome outcome; /* of the last step, under the lock */
+	__u64 seq;	 /* of the last decision */
+	__u64 published; /* state word in the host area */
+	__u64 armed;	 /* when the timer fires; 0: not set */
+	__u64 woken;	 /* when it was last woken; 0: has run since */
+};
+
+/* The object's .bss, mapped by the daemon. */
+struct pvs_globals {
+	__u64 filter[PVS_FILTER_WORDS]; /* ids that may be known, by bit */
+	__u32 enabled;			/* the global switch */
+	__u32 control_tid;		/* what the daemon asks of control() */
+	__u32 control_init;
+	__u32 pad;
+};
+
+#ifdef __bpf__
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, PVS_MAX_VCPUS);
+	__type(key, __u32); /* TID */
+	__type(value, struct pvs_vcpu);
+} vcpus SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 2 * PVS_MAX_VCPUS);
+	__type(key, struct pvs_apic_key);
+	__type(value, __u32); /* TID */
+} apics SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, PVS_MAX_VMS);
+	__type(key, __u32);
+	__type(value, struct pvs_limits);
+} limits SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, PVS_MAX_VCPUS);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct pvs_mailbox);
+} mailboxes SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, PVS_MAX_VCPUS);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct pvs_stats);
+} stats SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, PVS_MAX_VCPUS * 16);
+} ring SEC(".maps");
+
+struct guest_area {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, PVSCHED_PAGE_SIZE / PVSCHED_SLOT_SIZE);
+	__uint(map_flags, BPF_F_MMAPABLE | BPF_F_INNER_MAP);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(struct pvsched_guest_slot));
+};
+
+struct host_area {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, PVSCHED_PAGE_SIZE / PVSCHED_SLOT_SIZE);
+	__uint(map_flags, BPF_F_MMAPABLE | BPF_F_INNER_MAP);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(struct pvsched_host_slot));
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, PVS_MAX_VMS);
+	__type(key, __u32);
+	__array(values, struct guest_area);
+} guest_areas SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, PVS_MAX_VMS);
+	__type(key, __u32);
+	__array(values, struct host_area);
+} host_areas SEC(".maps");
+
+struct pvs_globals pvs_globals;
+
+#endif /* __bpf__ */
+#endif /* PVSCHED_MAPS_H */

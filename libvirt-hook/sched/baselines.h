@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The table of baselines: a file in the run directory, mapped by pvschedd and by the guardian. It says what each
+// thread was before pvsched touched it and what it may be now, so that whoever is alive can put everything back.
+//
+// pvschedd is the only writer but for `fence`. An entry is written before the thread is touched (write-ahead).
+#pragma once
+
+#include <sys/types.h>
+
+#include <atomic>
+#include <cstdint>
+#include <string>
+
+#include "common/fd.h"
+#include "common/result.h"
+#include "sched/attr.h"
+
+namespace pvsched {
+
+inline constexpr std::uint64_t kBaselinesMagic = 0x3165736162767370;  // "psvbase1"
+inline constexpr unsigned kMaxFunds = 1024;
+
+/// One thread; the index is the policy's.
+struct BaselineEntry {
+  std::atomic<std::uint32_t> active;
+  std::int32_t tid;
+  std::uint64_t start_time;
+  SchedAttr baseline;
+  std::uint64_t timer_slack;
+  std::uint32_t mode;                    ///< RtMode
+  std::atomic<std::uint32_t> intended;   ///< decision body being or last applied
+  std::atomic<std::uint32_t> previous;   ///< the one before
+};
+
+/// One cgroup whose real-time run time was raised.
+struct FundEntry {
+  std::atomic<std::uint32_t> active;
+  std::int64_t added_us;
+  char path[244];
+};
+
+struct BaselineTable {
+  std::uint64_t magic;
+  std::uint32_t size;
+  std::uint32_t lease_ms;
+  std::atomic<std::uint64_t> heartbeat_ns;  ///< CLOCK_MONOTONIC of the actuator's last turn
+  std::atomic<std::uint32_t> active;        ///< entries in use
+  std::atomic<std::uint32_t> fence;         ///< stepped by the guardian each time it restored behind a living pvschedd
+  BaselineEntry entries[PVS_MAX_VCPUS];
+  FundEntry funds[kMaxFunds];
+};
+
+/// The mapped table. The file stays locked (flock) by whoever acts on it.
+class Baselines {
+ public:
+  /// Makes a new table at `path` and maps it. Errors: the directory is missing or not writable.
+  static Result<Baselines> create(const std::string& path, unsigned lease_ms);
+  /// Maps an existing one, for the guardian. Errors: not there, of another version.
+  static Result<Baselines> open(const std::string& path);
+  static Result<Baselines> from_fd(Fd fd);
+
+  Baselines(Baselines&& other) noexcept;
+  Baselines& operator=(Baselines&& other) noexcept;
+  ~Baselines();
+
+  BaselineTable* operator->() const { return table_; }
+  BaselineTable& operator*() const { return *table_; }
+  int fd() const { return fd_.get(); }
+
+ private:
+  Baselines(Fd fd, BaselineTable* table) : fd_(std::move(fd)), table_(table) {}
+  Fd fd_;
+  BaselineTable* table_ = nullptr;
+};
+
+/// Puts one thread back if it is still the one meant and still has what pvsched gave it; an administrator's own
+/// setting is left alone. Returns whether the thread is at its baseline, gone, or not ours to touch.
+bool restore_thread(const BaselineEntry& entry);
+
+/// Restores every active thread; gives funds back where `with_funds`. Returns how many are not restored yet.
+unsigned restore_all(BaselineTable& table, bool with_funds);
+
+/// CLOCK_MONOTONIC in ns.
+std::uint64_t monotonic_ns();
+
+}  // namespace pvsched

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "sched/engine.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <map>
+
+#include "bpf/policy_object.h"
+#include "sched/actuator.h"
+#include "sched/baselines.h"
+#include "sched/guardian.h"
+#include "sched/rt_group.h"
+
+namespace pvsched {
+namespace {
+
+// An earlier pvschedd's guardian holds the table's lock until it has restored everything.
+Status settle_earlier(const std::string& path) {
+  auto table = Baselines::open(path);
+  if (!table) return {};  // none, or of another version: its own guardian deals with it
+  for (int turn = 0; flock(table->fd(), LOCK_EX | LOCK_NB) != 0; ++turn) {
+    if (turn == 400) return Error("an earlier pvsched-guardian still holds " + path);
+    poll(nullptr, 0, 5);
+  }
+  if (restore_all(**table, true) != 0) return Error("threads in " + path + " could not be restored");
+  return {};
+}
+
+class EngineImpl final : public Engine {
+ public:
+  explicit EngineImpl(const EngineOptions& options) : options_(options) {}
+  ~EngineImpl() override;
+
+  Status open();
+  Result<VmId> add_vm(pid_t pid, const pvs_limits& limits) override;
+  Result<AreaFds> create_areas(VmId vm, unsigned slots) override { return policy_->create_areas(vm, slots); }
+  void drop_areas(VmId vm) override { policy_->drop_areas(vm); }
+  Status set_limits(VmId vm, const pvs_limits& limits) override { return policy_->set_limits(vm, limits); }
+  Status add_vcpu(VmId vm, const VcpuSpec& spec) override;
+  void remove_vcpu(VmId vm, unsigned id) override;
+  void remove_vm(VmId vm) override;
+  void set_enabled(bool on) override { policy_->set_enabled(on); }
+  bool enabled() const override { return policy_->enabled(); }
+  std::vector<SourceInfo> sources() const override { return policy_->sources(); }
+  std::string actuator() const override { return "setattr"; }
+  Result<VmStatus> status(VmId vm) const override;
+
+ private:
+  struct Vcpu {
+    VcpuSpec spec;
+    unsigned index = 0;
+    RtMode mode = RtMode::kRealtime;
+    std::vector<unsigned> funds;
+  };
+  struct Vm {
+    std::string rt_reason;
+    std::map<unsigned, Vcpu> vcpus;
+  };
+
+  std::string table_path() const { return options_.run_dir + "/baselines"; }
+  RtMode choose_mode(Vm& vm, Vcpu& vcpu);
+  void give_back_all(Vcpu& vcpu);
+
+  EngineOptions options_;
+  std::unique_ptr<Baselines> baselines_;
+  std::unique_ptr<Guardian> guardian_;
+  std::unique_ptr<Policy> policy_;
+  std::unique_ptr<Actuator> actuator_;
+  std::map<VmId, Vm> vms_;
+};
+
+Status EngineImpl::open() {
+  if (auto status = settle_earlier(table_path()); !status) return status.error();
+  auto policy = Policy::load(options_.bpf_object);
+  if (!policy) return policy.error();
+  policy_ = policy.take();
+  auto baselines = Baselines::create(table_path(), options_.lease_ms);
+  if (!baselines) return baselines.error();
+  baselines_ = std::make_unique<Baselines>(baselines.take());
+  auto guardian = Guardian::start(options_.guardian, *baselines_);
+  if (!guardian) return guardian.error();
+  guardian_ = std::make_unique<Guardian>(guardian.take());
+  auto actuator = Actuator::start(*policy_, *baselines_, *guardian_, options_.actuator_priority);
+  if (!actuator) return actuator.error();
+  actuator_ = actuator.take();
+  return {};
+}
+
+EngineImpl::~EngineImpl() {
+  while (!vms_.empty()) remove_vm(vms_.begin()->first);
+  actuator_.reset();
+  if (baselines_) unlink(table_path().c_str());  // the guardian finds its table empty and ends with us
+}
+
+Result<VmId> EngineImpl::add_vm(pid_t pid, const pvs_limits& limits) {
+  auto vm = policy_->add_vm(pid, limits);
+  if (vm) vms_[*vm] = Vm{};
+  return vm;
+}
+
+RtMode EngineImpl::choose_mode(Vm& vm, Vcpu& vcpu) {
+  RtGroups roots{options_.proc, options_.cgroup};
+  if (!needs_funds(roots, vcpu.spec.tid)) return RtMode::kRealtime;
+  if (auto status = fund(roots, {vcpu.spec.tid}, **baselines_, vcpu.funds); !status) {
+    vm.rt_reason = status.error().text();
+    return RtMode::kFair;
+  }
+  vm.rt_reason = "real-time run time was given to " + rt_group_of(roots, vcpu.spec.tid);
+  return RtMode::kFunded;
+}
+
+void EngineImpl::give_back_all(Vcpu& vcpu) {
+  for (auto fund = vcpu.funds.rbegin(); fund != vcpu.funds.rend(); ++fund) give_back((*baselines_)->funds[*fund]);
+}
+
+Status EngineImpl::add_vcpu(VmId id, const VcpuSpec& spec) {
+  Vm& vm = vms_.at(id);
+  if (vm.vcpus.count(spec.id)) return Error("vCPU " + std::to_string(spec.id) + " is there already", EEXIST);
+  Vcpu vcpu;
+  vcpu.spec = spec;
+  vcpu.mode = choose_mode(vm, vcpu);
+  auto index = policy_->reserve_vcpu();
+  if (!index) {
+    give_back_all(vcpu);
+    return index.error();
+  }
+  vcpu.index = *index;
+  if (auto status = actuator_->adopt(*index, spec, vcpu.mode); !status) {
+    give_back_all(vcpu);
+    return status.error();
+  }
+  if (auto status = policy_->add_vcpu(id, *index, spec); !status) {
+    actuator_->release(*index);
+    give_back_all(vcpu);
+    return status.error();
+  }
+  vm.vcpus.emplace(spec.id, std::move(vcpu));
+  return {};
+}
+
+void EngineImpl::remove_vcpu(VmId id, unsigned vcpu_id) {
+  Vm& vm = vms_.at(id);
+  auto it = vm.vcpus.find(vcpu_id);
+  if (it == vm.vcpus.end()) return;
+  policy_->remove_vcpu(it->second.index);  // no decision follows
+  actuator_->release(it->second.index);    // baseline, before the run time that a boost needs is gone
+  give_back_all(it->second);
+  vm.vcpus.erase(it);
+}
+
+void EngineImpl::remove_vm(VmId id) {
+  auto it = vms_.find(id);
+  if (it == vms_.end()) return;
+  while (!it->second.vcpus.empty()) remove_vcpu(id, it->second.vcpus.begin()->first);
+  policy_->remove_vm(id);
+  vms_.erase(it);
+}
+
+Result<VmStatus> EngineImpl::status(VmId id) const {
+  auto it = vms_.find(id);
+  if (it == vms_.end()) return Error("no such VM");
+  VmStatus out;
+  out.rt_reason = it->second.rt_reason;
+  for (const auto& [number, vcpu] : it->second.vcpus) {
+    const pvs_mailbox& box = policy_->mailbox(vcpu.index);
+    VcpuStatus status;
+    status.spec = vcpu.spec;
+    status.decision = box.decision;
+    status.applied = box.applied;
+    status.foreign = actuator_->foreign(vcpu.index);
+    status.alive = !box.dead;
+    status.stats = policy_->stats(vcpu.index);
+    out.rt_mode = std::max(out.rt_mode, vcpu.mode);
+    out.vcpus.push_back(status);
+  }
+  return out;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Engine>> Engine::create(const EngineOptions& options) {
+  auto engine = std::make_unique<EngineImpl>(options);
+  if (auto status = engine->open(); !status) return status.error();
+  return Result<std::unique_ptr<Engine>>(std::move(engine));
+}
+
+}  // namespace pvsched
