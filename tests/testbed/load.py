@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Co-tenants: processes that compute without end and count what they get done."""
+import mmap
+import os
+import signal
+import struct
+
+
+class Hogs:
+    """Context: `number` busy processes pinned to `cpu`. `ops()` is the sum of their loops so far."""
+
+    def __init__(self, cpu, number=2):
+        self.cpu, self.number = cpu, number
+        self.pids = []
+
+    def __enter__(self):
+        self.shared = mmap.mmap(-1, mmap.PAGESIZE)
+        for i in range(self.number):
+            pid = os.fork()
+            if pid == 0:
+                self._work(i)
+            self.pids.append(pid)
+        return self
+
+    def _work(self, number):
+        parent = os.getppid()
+        os.sched_setaffinity(0, {self.cpu})
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        done = 0
+        while True:
+            for _ in range(2000):
+                pass
+            done += 1
+            struct.pack_into("<Q", self.shared, 64 * number, done)
+            if done % 4096 == 0 and os.getppid() != parent:
+                os._exit(0)
+
+    def ops(self):
+        return sum(struct.unpack_from("<Q", self.shared, 64 * i)[0] for i in range(self.number))
+
+    def __exit__(self, *_):
+        for pid in self.pids:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+        self.pids = []

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Errors, waiting, running commands."""
+import os
+import subprocess
+import time
+
+
+class Skip(Exception):
+    """It cannot run here; the text says why. Exit status 77."""
+
+
+class Failure(Exception):
+    """Something went wrong; the text says what."""
+
+
+def wait_for(what, test, seconds=20.0, step=0.005):
+    """Returns test()'s first true value; fails naming `what` after `seconds`."""
+    end = time.monotonic() + seconds
+    while True:
+        value = test()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise Failure(f"{what}: not within {seconds:g} s")
+        time.sleep(step)
+
+
+def run(*args, check=True, stdin=None, timeout=120):
+    """Runs a command; returns the finished process with text output."""
+    done = subprocess.run([str(a) for a in args], input=stdin, text=True, capture_output=True, timeout=timeout,
+                          check=False)
+    if check and done.returncode:
+        raise Failure(f"{' '.join(map(str, args))}: exit status {done.returncode}: {done.stderr.strip()}")
+    return done
+
+
+def read(path, default=None):
+    """Content of a small file, stripped."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read().strip()
+    except OSError:
+        if default is None:
+            raise
+        return default
+
+
+def write(path, text):
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(str(text))
+
+
+def alive(pid):
+    """Whether the process runs (a zombie does not)."""
+    stat = read(f"/proc/{pid}/stat", "")
+    return bool(stat) and stat.rsplit(")", 1)[1].split()[0] not in "ZX"
+
+
+def processes(name):
+    """PIDs of the processes whose executable's name is `name`."""
+    found = []
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                if os.path.basename(os.readlink(f"/proc/{entry}/exe")).split(" ")[0] == name:
+                    found.append(int(entry))
+            except OSError:
+                continue
+    return found
