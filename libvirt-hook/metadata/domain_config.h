@@ -2,6 +2,7 @@
 // What a domain's XML asks of pvsched: the metadata element, checked and turned into limits.
 #pragma once
 
+#include <cstddef>
 #include <map>
 #include <optional>
 #include <string>
@@ -14,6 +15,8 @@
 namespace pvsched {
 
 inline constexpr const char* kMetadataUri = "https://pvsched.org/xmlns/libvirt/domain/1.0";
+inline constexpr std::size_t kMaxXmlBytes = 8 << 20;  ///< longer documents are refused; libvirt's own limit is 4 MiB
+inline constexpr std::size_t kMaxFaults = 20;  ///< faults reported of one document
 
 /// Limits with every documented default.
 pvs_limits default_limits();
@@ -50,8 +53,14 @@ struct DomainMetadata {
 };
 
 /// Reads a domain XML, or a bare pvsched element (as virDomainGetMetadata returns it).
-/// Elements are found by namespace URI, whatever their prefix. Errors: the text is not well-formed XML, or the
-/// schema file cannot be read. A wrong element is no error here: it is reported in the result.
+/// Elements are found by namespace URI, whatever their prefix: as the root, or as a child of domain/metadata.
+/// Errors: the text is not well-formed XML, has a DOCTYPE, is empty or longer than kMaxXmlBytes, or the schema file
+/// cannot be read. A wrong element is no error here: it is reported in the result.
+/// `faults` stand in the document's order as far as one element goes; lines are those of `xml`, from 1.
 Result<DomainMetadata> parse_domain_metadata(std::string_view xml, const std::string& schema_path);
+
+/// The element with every value written out, indented by two spaces, lines ended by '\n'; parse_domain_metadata reads
+/// the same configuration back. Times are written in the largest unit that holds them; below 1 us they are cut off.
+std::string to_xml(const DomainConfig& config);
 
 }  // namespace pvsched

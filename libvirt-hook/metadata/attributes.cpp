@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "metadata/attributes.h"
+
+#include <algorithm>
+
+#include "policy.h"
+
+namespace pvsched {
+
+namespace {
+
+using enum ValueKind;
+
+constexpr std::array<std::string_view, 3> kYesNo = {"yes", "no", ""};
+constexpr std::int64_t kNo = 1;
+constexpr std::int64_t kMilliseconds = 1;
+
+constexpr AttributeInfo kAttributes[] = {
+    {.element = "pvsched",
+     .name = "enabled",
+     .kind = Choice,
+     .fallback = kYes,
+     .choices = kYesNo,
+     .meaning = "`no`: the VM's vCPUs stay at their baseline"},
+    {.element = "pvsched",
+     .name = "required",
+     .kind = Choice,
+     .fallback = kNo,
+     .choices = kYesNo,
+     .meaning = "`yes`: refuse to start the VM where this element is wrong, instead of a warning"},
+    {.element = "policy",
+     .name = "name",
+     .kind = Name,
+     .meaning = "the policy program; it must be one that pvschedd has"},
+    {.element = "priority",
+     .name = "policy",
+     .kind = Choice,
+     .fallback = 0,
+     .choices = {"fifo", "rr", ""},
+     .meaning = "real-time policy of boosted vCPU threads"},
+    {.element = "priority",
+     .name = "max",
+     .kind = Integer,
+     .min = 0,
+     .max = PVS_RT_PRIORITY_MAX,
+     .fallback = PVS_RT_MAX_DEFAULT,
+     .meaning = "cap of a guest task's real-time priority; 0: real-time tasks do not boost"},
+    {.element = "priority",
+     .name = "critical",
+     .kind = Integer,
+     .min = 1,
+     .max = PVS_RT_PRIORITY_MAX,
+     .fallback = PVS_RT_CRITICAL_DEFAULT,
+     .meaning = "real-time priority in a critical section and for an injected interrupt; not below `max`"},
+    {.element = "priority",
+     .name = "nice",
+     .kind = Integer,
+     .min = PVSCHED_NICE_MIN,
+     .max = 0,
+     .fallback = PVS_NICE_MIN_DEFAULT,
+     .meaning = "cap of a fair guest task's nice value; 0: fair tasks do not boost"},
+    {.element = "boost",
+     .name = "critical",
+     .kind = Time,
+     .min = PVS_BUDGET_NS_MIN,
+     .max = PVS_BUDGET_NS_MAX,
+     .fallback = PVS_CRITICAL_NS_DEFAULT,
+     .meaning = "budget of run time with a critical boost; not above `total`"},
+    {.element = "boost",
+     .name = "total",
+     .kind = Time,
+     .min = PVS_BUDGET_NS_MIN,
+     .max = PVS_BUDGET_NS_MAX,
+     .fallback = PVS_TOTAL_NS_DEFAULT,
+     .meaning = "budget of run time with any boost"},
+    {.element = "boost",
+     .name = "unit",
+     .kind = Choice,
+     .fallback = kMilliseconds,
+     .choices = kUnits,
+     .meaning = "unit of the times in this element"},
+    {.element = "throttle",
+     .name = "duration",
+     .kind = Time,
+     .min = 0,
+     .max = PVS_THROTTLE_NS_MAX,
+     .fallback = PVS_THROTTLE_NS_DEFAULT,
+     .meaning = "least time without boost once a budget is empty"},
+    {.element = "throttle",
+     .name = "unit",
+     .kind = Choice,
+     .fallback = kMilliseconds,
+     .choices = kUnits,
+     .meaning = "unit of the time in this element"},
+    {.element = "hold",
+     .name = "time",
+     .kind = Time,
+     .min = 0,
+     .max = PVS_HOLD_NS_MAX,
+     .fallback = PVS_HOLD_NS_DEFAULT,
+     .meaning = "how long the boost of a wake-up is kept before the need must show"},
+    {.element = "hold",
+     .name = "unit",
+     .kind = Choice,
+     .fallback = kMilliseconds,
+     .choices = kUnits,
+     .meaning = "unit of the time in this element"},
+    {.element = "inject",
+     .name = "time",
+     .kind = Time,
+     .min = 0,
+     .max = PVS_HOLD_NS_MAX,
+     .fallback = PVS_INJECT_NS_DEFAULT,
+     .meaning = "run time for which an injected interrupt may stay boosted"},
+    {.element = "inject",
+     .name = "unit",
+     .kind = Choice,
+     .fallback = kMilliseconds,
+     .choices = kUnits,
+     .meaning = "unit of the time in this element"},
+    {.element = "vcpu",
+     .name = "id",
+     .kind = Integer,
+     .min = 0,
+     .max = PVSCHED_MAX_SLOTS - 1,
+     .mandatory = true,
+     .meaning = "the vCPU, as `virsh vcpuinfo` counts them; each id once"},
+    {.element = "vcpu",
+     .name = "enabled",
+     .kind = Choice,
+     .fallback = kYes,
+     .choices = kYesNo,
+     .meaning = "`no`: this vCPU stays at its baseline"},
+    {.element = "debug",
+     .name = "level",
+     .kind = Integer,
+     .min = 0,
+     .max = PVS_DEBUG_MAX,
+     .fallback = 0,
+     .meaning = "what the policy reports: 0 nothing, 1 decisions, 2 every event"},
+};
+
+constexpr ElementInfo kChildren[] = {
+    {"policy", false}, {"priority", false}, {"boost", false}, {"throttle", false},
+    {"hold", false},   {"inject", false},   {"vcpu", true},   {"debug", false},
+};
+
+constexpr std::size_t kNameMax = 31;
+static_assert(kNameMax + 1 == PVSCHED_POLICY_NAME_LEN, "a policy name and its NUL fit the register");
+
+}  // namespace
+
+std::span<const AttributeInfo> attribute_table() { return kAttributes; }
+
+std::span<const ElementInfo> child_table() { return kChildren; }
+
+const AttributeInfo* find_attribute(std::string_view element, std::string_view name) {
+  const auto* it = std::ranges::find_if(
+      kAttributes, [&](const AttributeInfo& info) { return info.element == element && info.name == name; });
+  return it == std::end(kAttributes) ? nullptr : it;
+}
+
+bool valid_name(std::string_view text) {
+  auto lower = [](char c) { return c >= 'a' && c <= 'z'; };
+  if (text.empty() || text.size() > kNameMax || !lower(text.front())) return false;
+  return std::ranges::all_of(text, [&](char c) { return lower(c) || (c >= '0' && c <= '9') || c == '-'; });
+}
+
+std::string format_time(std::int64_t ns) {
+  if (ns < kUnitNs[0]) return "0";
+  std::size_t unit = kUnits.size() - 1;
+  while (unit > 0 && ns % kUnitNs[unit] != 0) --unit;
+  return std::to_string(ns / kUnitNs[unit]) + " " + std::string(kUnits[unit]);
+}
+
+std::string allowed_text(const AttributeInfo& info) {
+  switch (info.kind) {
+    case Choice: {
+      std::string text(info.choices[0]);
+      for (std::size_t i = 1; i < info.choices.size() && !info.choices[i].empty(); ++i) {
+        bool last = i + 1 == info.choices.size() || info.choices[i + 1].empty();
+        text += (last ? " or " : ", ") + std::string(info.choices[i]);
+      }
+      return text;
+    }
+    case Integer:
+      return std::to_string(info.min) + " to " + std::to_string(info.max);
+    case Time:
+      return format_time(info.min) + " to " + format_time(info.max);
+    case Name:
+      return "a lower-case letter, then up to 30 of a-z, 0-9 and -";
+  }
+  return {};
+}
+
+std::string default_text(const AttributeInfo& info) {
+  if (info.mandatory) return "none";
+  switch (info.kind) {
+    case Choice:
+      return std::string(info.choices.at(static_cast<std::size_t>(info.fallback)));
+    case Integer:
+      return std::to_string(info.fallback);
+    case Time:
+      return format_time(info.fallback);
+    case Name:
+      return std::string(kDefaultPolicy);
+  }
+  return {};
+}
+
+std::string reference_table() {
+  std::string table =
+      "| element | attribute | default | allowed | meaning |\n"
+      "|---|---|---|---|---|\n";
+  for (const AttributeInfo& info : kAttributes) {
+    table += "| `" + std::string(info.element) + "` | `" + std::string(info.name) + "` | " + default_text(info) +
+             " | " + allowed_text(info) + " | " + std::string(info.meaning) + " |\n";
+  }
+  return table;
+}
+
+}  // namespace pvsched

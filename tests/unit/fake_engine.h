@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// FakeEngine: an Engine that only remembers what it was told.
+#pragma once
+
+#include <fcntl.h>
+#include <sys/mman.h>
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "sched/engine.h"
+
+namespace pvsched {
+
+class FakeEngine : public Engine {
+ public:
+  struct Vm {
+    pid_t pid = 0;
+    pvs_limits limits{};
+    std::map<unsigned, VcpuSpec> vcpus;
+    unsigned slots = 0;  ///< of the areas; 0: none
+  };
+
+  Result<VmId> add_vm(pid_t pid, const pvs_limits& limits) override {
+    calls.push_back("add_vm");
+    if (vms.size() >= max_vms) return Error("table full", ENOSPC);
+    vms[next_] = {pid, limits, {}, 0};
+    return next_++;
+  }
+  Result<AreaFds> create_areas(VmId vm, unsigned slots) override {
+    calls.push_back("create_areas " + std::to_string(slots));
+    vms.at(vm).slots = slots;
+    AreaFds fds;
+    fds.guest = Fd(::memfd_create("guest", MFD_CLOEXEC));
+    fds.host = Fd(::memfd_create("host", MFD_CLOEXEC));
+    fds.slots = slots;
+    return fds;
+  }
+  void drop_areas(VmId vm) override {
+    calls.push_back("drop_areas");
+    vms.at(vm).slots = 0;
+  }
+  Status set_limits(VmId vm, const pvs_limits& limits) override {
+    calls.push_back("set_limits");
+    vms.at(vm).limits = limits;
+    return {};
+  }
+  Status add_vcpu(VmId vm, const VcpuSpec& spec) override {
+    calls.push_back("add_vcpu " + std::to_string(spec.id));
+    if (!refuse_vcpu.empty()) return Error(refuse_vcpu, EPERM);
+    vms.at(vm).vcpus[spec.id] = spec;
+    return {};
+  }
+  void remove_vcpu(VmId vm, unsigned id) override {
+    calls.push_back("remove_vcpu " + std::to_string(id));
+    vms.at(vm).vcpus.erase(id);
+  }
+  void remove_vm(VmId vm) override {
+    calls.push_back("remove_vm");
+    vms.erase(vm);
+  }
+  void set_enabled(bool on) override { enabled_ = on; }
+  bool enabled() const override { return enabled_; }
+  std::vector<SourceInfo> sources() const override {
+    return {{"sched_switch", true, ""}, {"kvm_exit", false, "no such tracepoint"}};
+  }
+  std::string actuator() const override { return "fake"; }
+  Result<VmStatus> status(VmId vm) const override {
+    auto it = vms.find(vm);
+    if (it == vms.end()) return Error("no such VM", ENOENT);
+    VmStatus out;
+    out.rt_mode = rt_mode;
+    out.rt_reason = rt_reason;
+    for (const auto& [id, spec] : it->second.vcpus) {
+      VcpuStatus vcpu;
+      vcpu.spec = spec;
+      out.vcpus.push_back(vcpu);
+    }
+    return out;
+  }
+
+  int count(const std::string& call) const {
+    int n = 0;
+    for (const auto& made : calls) n += made == call ? 1 : 0;
+    return n;
+  }
+
+  std::vector<std::string> calls;
+  std::map<VmId, Vm> vms;
+  std::size_t max_vms = PVS_MAX_VMS;
+  std::string refuse_vcpu;
+  RtMode rt_mode = RtMode::kRealtime;
+  std::string rt_reason;
+
+ private:
+  bool enabled_ = true;
+  VmId next_ = 1;
+};
+
+}  // namespace pvsched
