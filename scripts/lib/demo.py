@@ -97,9 +97,9 @@ def host_state():
     found = {f"process {pid} {name}" for name in ("pvschedd", "pvsched-guardian", "qemu-system-x86_64", "libvirtd")
              for pid in processes(name)}
     found |= bpf_objects()
-    for folder in ("/run/pvsched", "/etc/libvirt/hooks", "/etc/libvirt/qemu", "/var/tmp", "/tmp"):
-        for path, _, files in os.walk(folder):
-            found |= {f"file {os.path.join(path, name)}" for name in files if "pvsched" in os.path.join(path, name)}
+    for folder in ("/run", "/run/pvsched", "/etc/libvirt/hooks/qemu.d", "/etc/libvirt/qemu", "/var/tmp", "/tmp"):
+        if os.path.isdir(folder):
+            found |= {f"file {os.path.join(folder, name)}" for name in os.listdir(folder) if "pvsched" in name}
     return found, groups
 
 

@@ -27,7 +27,7 @@ class Build:
 
     def __init__(self, top):
         def part(*names):
-            path = os.path.join(top, *names)
+            path = os.path.join(os.path.abspath(top), *names)
             if not os.path.exists(path):
                 raise Failure(f"{path} is missing: run scripts/build")
             return path
@@ -133,7 +133,12 @@ class Host(contextlib.ExitStack):
         wait_for("libvirtd answers", lambda: virsh("uri", check=False).returncode == 0, 30, 0.1)
 
     def install_hook(self, socket):
-        """Puts a hook in place that talks to `socket`; returns its path. Undone at the end."""
+        """Puts a hook in place that talks to `socket`, until this context ends."""
+        self.enter_context(self.hook(socket))
+
+    @contextlib.contextmanager
+    def hook(self, socket):
+        """Context: a hook that talks to `socket`."""
         made = []
         folder = HOOK_DIR
         while not os.path.isdir(folder):
@@ -141,21 +146,19 @@ class Host(contextlib.ExitStack):
             folder = os.path.dirname(folder)
         os.makedirs(HOOK_DIR, exist_ok=True)
         path = os.path.join(HOOK_DIR, f"50-pvsched-{os.path.basename(self.dir)}")
-
-        def remove():
+        try:
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(f'#!/bin/sh\nexec {self.build.hook} --socket {socket} "$@"\n')
+            os.chmod(path, 0o755)
+            self.reload_libvirtd()
+            yield path
+        finally:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
             for item in made:
                 with contextlib.suppress(OSError):
                     os.rmdir(item)
             self.reload_libvirtd()
-
-        self.callback(remove)
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(f'#!/bin/sh\nexec {self.build.hook} --socket {socket} "$@"\n')
-        os.chmod(path, 0o755)
-        self.reload_libvirtd()
-        return path
 
     def reload_libvirtd(self):
         """libvirtd looks for hooks when it starts and at SIGHUP only."""

@@ -6,6 +6,8 @@
 
 #include <limits>
 
+#include <CppUTest/TestHarness.h>
+
 #include "common/histogram.h"
 #include "common/json.h"
 #include "common/line_buffer.h"
@@ -14,9 +16,7 @@
 #include "common/task.h"
 #include "daemon/domain_xml.h"
 #include "fake_qemu.h"
-#include "loop_helper.h"
-
-#include <CppUTest/TestHarness.h>
+#include "test_helpers.h"
 
 using namespace pvsched;
 
@@ -85,19 +85,21 @@ TEST(Loop, sources_fire_and_stop_when_let_go) {
 }
 
 TEST(Loop, work_runs_elsewhere_and_its_result_comes_back_in_order) {
-  Worker worker;
+  auto worker = std::make_unique<Worker>();
   std::vector<int> results;
   GThread* const here = g_thread_self();
   bool same_thread = false;
   for (int i = 0; i < 3; ++i)
-    worker.call([i, here] { return g_thread_self() == here ? -1 : i; },
-                [&, here](int value) {
-                  same_thread = g_thread_self() == here;
-                  results.push_back(value);
-                });
+    worker->call([i, here] { return g_thread_self() == here ? -1 : i; },
+                 [&, here](int value) {
+                   same_thread = g_thread_self() == here;
+                   results.push_back(value);
+                 });
   CHECK(run_until([&] { return results.size() == 3; }));
   CHECK(same_thread);
   CHECK(results == std::vector<int>({0, 1, 2}));
+  worker.reset();
+  run_for(50);  // its thread lets go of the last job
 }
 
 TEST_GROUP(Lines){};
@@ -120,8 +122,8 @@ TEST(JsonHelp, hostile_text_is_an_error) {
   CHECK_FALSE(parse_json(""));
   CHECK_FALSE(parse_json("{"));
   CHECK_FALSE(parse_json(std::string(100000, '[')));
-  CHECK(parse_json(std::string(64, '[') + std::string(64, ']')));
-  CHECK(parse_json("\"[[[ \\\" [[[\""));
+  CHECK(ok(parse_json(std::string(64, '[') + std::string(64, ']'))));
+  CHECK(ok(parse_json("\"[[[ \\\" [[[\"")));
   STRCMP_EQUAL("\"\xEF\xBF\xBD\"", dump_json(Json("\xff")).c_str());
 }
 
@@ -134,7 +136,10 @@ TEST(JsonHelp, members_of_another_type_are_not_there) {
   CHECK_FALSE(string_member(value, "i").has_value());
   CHECK(bool_member(value, "b") == true);
   CHECK(member(Json(3), "x").is_null());
-  STRCMP_EQUAL("a?b??...", printable("a\nb\xc3\xa4" "cdef", 5).c_str());
+  STRCMP_EQUAL("a?b??...", printable("a\nb\xc3\xa4"
+                                     "cdef",
+                                     5)
+                               .c_str());
 }
 
 TEST_GROUP(Proc){};
@@ -144,7 +149,7 @@ TEST(Proc, a_command_name_with_brackets_does_not_mislead) {
   FakeQemu tree(dir.path());
   tree.add_thread(11, 10, 4711);
   auto info = thread_info(tree.proc(), 11);
-  CHECK(info);
+  CHECK(ok(info));
   CHECK_EQUAL(10, info->tgid);
   CHECK_EQUAL(4711u, static_cast<unsigned>(info->start_time));
   CHECK_EQUAL(ESRCH, thread_info(tree.proc(), 12).error().code());
@@ -159,7 +164,7 @@ TEST(Proc, a_pidfd_tells_the_end_of_a_process) {
     ::_exit(0);
   }
   auto fd = open_pidfd(child);
-  CHECK(fd);
+  CHECK(ok(fd));
   bool ended = false;
   Source watch = Source::on_fd(fd->get(), G_IO_IN, [&](GIOCondition) { return ended = true, false; });
   run_for(10);
@@ -190,7 +195,7 @@ TEST(DomainXml, name_uuid_and_socket) {
       "<domain><name>a</name><uuid>u</uuid><commandline><arg value='-qmp'/><arg value='unix:/wrong'/></commandline>"
       "<x:commandline xmlns:x='http://libvirt.org/schemas/domain/qemu/1.0'><x:arg value='-qmp'/>"
       "<x:arg value='unix:/right,server=on'/></x:commandline></domain>");
-  CHECK(domain);
+  CHECK(ok(domain));
   STRCMP_EQUAL("/right", domain->qmp_socket.c_str());
   CHECK_FALSE(parse_domain_xml("<domain><name>a</name></domain>"));
   CHECK_FALSE(parse_domain_xml("<!DOCTYPE domain [<!ENTITY e 'x'>]><domain><name>a</name><uuid>u</uuid></domain>"));

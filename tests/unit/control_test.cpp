@@ -4,12 +4,12 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
+#include <CppUTest/TestHarness.h>
+
 #include "daemon/requests.h"
 #include "fake_engine.h"
 #include "fake_qemu.h"
-#include "loop_helper.h"
-
-#include <CppUTest/TestHarness.h>
+#include "test_helpers.h"
 
 using namespace pvsched;
 
@@ -72,6 +72,7 @@ TEST_GROUP(Control) {
   }
   void teardown() override {
     delete s;
+    run_for(5);  // what was posted last
     options = ControlOptions();
   }
   void listen() {
@@ -81,14 +82,14 @@ TEST_GROUP(Control) {
     services.libvirt_uri = "none";
     services.reload = [this]() -> Status { return ++s->reloads, Status(); };
     auto server = ControlServer::listen(options, make_request_handler(services));
-    CHECK(server);
+    CHECK(ok(server));
     s->server = server.take();
   }
 };
 
 TEST(Control, the_socket_is_for_its_owner_only_and_goes_with_the_server) {
   listen();
-  struct stat file{};
+  struct stat file {};
   CHECK_EQUAL(0, ::stat(options.path.c_str(), &file));
   CHECK_EQUAL(0600u, file.st_mode & 07777);
   s->server.reset();
@@ -185,8 +186,9 @@ TEST(Control, more_clients_than_allowed_are_turned_away) {
 
 TEST(Control, an_answer_to_a_client_that_went_is_dropped) {
   ControlServer::Reply kept;
-  auto server = ControlServer::listen(options, [&](const Json&, ControlServer::Reply reply) { kept = std::move(reply); });
-  CHECK(server);
+  auto server =
+      ControlServer::listen(options, [&](const Json&, ControlServer::Reply reply) { kept = std::move(reply); });
+  CHECK(ok(server));
   {
     Client client(options.path);
     client.say("{}\n");

@@ -4,8 +4,6 @@
 
 namespace pvsched {
 
-Result<std::unique_ptr<Engine>> Engine::create(const EngineOptions&) {
-  return std::unique_ptr<Engine>(new FakeEngine);
-}
+Result<std::unique_ptr<Engine>> Engine::create(const EngineOptions&) { return std::unique_ptr<Engine>(new FakeEngine); }
 
 }  // namespace pvsched

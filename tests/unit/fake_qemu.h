@@ -48,13 +48,14 @@ class FakeQemu {
     commands.push_back(command);
     if (lost) return Error("connection lost", ECONNRESET);
     if (refuse.contains(command)) return Error("QEMU refused " + command, kQmpRefused);
-    const std::string path = arguments.value("path", "");
-    const std::string property = arguments.value("property", "");
+    const std::string path = string_member(arguments, "path").value_or("");
+    const std::string property = string_member(arguments, "property").value_or("");
     if (command == "query-cpus-fast") {
       if (!cpus_reply.is_null()) return cpus_reply;
       Json list = Json::array();
       for (const auto& [index, tid] : cpus)
-        list.push_back({{"cpu-index", index}, {"thread-id", tid}, {"qom-path", "/machine/cpu" + std::to_string(index)}});
+        list.push_back(
+            {{"cpu-index", index}, {"thread-id", tid}, {"qom-path", "/machine/cpu" + std::to_string(index)}});
       return list;
     }
     if (command == "qom-list") {
@@ -64,20 +65,20 @@ class FakeQemu {
       return list;
     }
     if (command == "getfd") {
-      passed.insert(arguments.value("fdname", "") + "/" + std::to_string(fds));
+      passed.insert(string_member(arguments, "fdname").value_or("") + "/" + std::to_string(fds));
       return Json::object();
     }
     const bool on_device = !device.empty() && path == "/machine/peripheral/" + device;
     if (command == "qom-get") {
       if (property == "apic-id" && path.rfind("/machine/cpu", 0) == 0 && has_apic)
-        return 2 * std::stoi(path.substr(12));
-      if (on_device && property == "type") return "pvsched";
+        return Json(2u * static_cast<unsigned>(std::stoi(path.substr(12))));
+      if (on_device && property == "type") return Json("pvsched");
       if (on_device && property == "slots") return slots;
-      if (on_device && property == "transport") return "bar";
-      if (on_device && property == "driver-status") return 15;
+      if (on_device && property == "transport") return Json("bar");
+      if (on_device && property == "driver-status") return Json(15);
     }
     if (command == "qom-set" && on_device && !refuse.contains("qom-set " + property)) {
-      properties[property] = arguments.value("value", "?");
+      properties[property] = string_member(arguments, "value").value_or("?");
       return Json::object();
     }
     return Error("QEMU refused " + command + ": no such thing", kQmpRefused);

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Session: every change of a VM, and what the engine is told of it.
+#include "daemon/session.h"
+
 #include <unistd.h>
 
 #include <algorithm>
 
-#include "daemon/session.h"
+#include <CppUTest/TestHarness.h>
+
 #include "fake_engine.h"
 #include "fake_qemu.h"
-#include "loop_helper.h"
-
-#include <CppUTest/TestHarness.h>
+#include "test_helpers.h"
 
 using namespace pvsched;
 
@@ -137,11 +138,12 @@ TEST(Session, the_device_gets_areas_and_policy) {
 TEST(Session, a_device_plugged_later_is_noticed_and_its_end_too) {
   open();
   qemu->device = "hot";
-  CHECK(run_until([this] { return vm().slots == 4; }));
+  CHECK(run_until([this] { return heard("has its areas"); }));
+  CHECK_EQUAL(4, static_cast<int>(vm().slots));
   qemu->device.clear();
-  CHECK(run_until([this] { return vm().slots == 0; }));
+  CHECK(run_until([this] { return heard("was unplugged, served agentless"); }));
+  CHECK_EQUAL(0, static_cast<int>(vm().slots));
   CHECK_EQUAL(1, engine->count("drop_areas"));
-  CHECK(heard("was unplugged, served agentless"));
   qemu->device = "again";
   CHECK(run_until([this] { return vm().slots == 4; }));
 }
@@ -267,9 +269,14 @@ TEST(Session, a_process_served_elsewhere_is_refused) {
 
 TEST(Session, a_list_of_vcpus_that_cannot_be_is_refused) {
   const char* const lists[] = {
-      "[]", "{}", "[1]", R"([{"cpu-index":0,"thread-id":0,"qom-path":"/x"}])",
-      R"([{"cpu-index":-1,"thread-id":5001,"qom-path":"/x"}])", R"([{"cpu-index":512,"thread-id":5001,"qom-path":"/x"}])",
-      R"([{"cpu-index":0,"thread-id":99999999999,"qom-path":"/x"}])", R"([{"cpu-index":0,"thread-id":5001}])",
+      "[]",
+      "{}",
+      "[1]",
+      R"([{"cpu-index":0,"thread-id":0,"qom-path":"/x"}])",
+      R"([{"cpu-index":-1,"thread-id":5001,"qom-path":"/x"}])",
+      R"([{"cpu-index":512,"thread-id":5001,"qom-path":"/x"}])",
+      R"([{"cpu-index":0,"thread-id":99999999999,"qom-path":"/x"}])",
+      R"([{"cpu-index":0,"thread-id":5001}])",
       R"([{"cpu-index":0,"thread-id":5001,"qom-path":"/x"},{"cpu-index":0,"thread-id":5002,"qom-path":"/y"}])"};
   for (const char* list : lists) {
     said->clear();

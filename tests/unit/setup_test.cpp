@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // The XML edit behind `pvschedctl setup`, and the diff it shows.
+#include <CppUTest/TestHarness.h>
+
 #include "ctl/diff.h"
 #include "ctl/domain_edit.h"
 #include "metadata/domain_config.h"
-
-#include <CppUTest/TestHarness.h>
+#include "test_helpers.h"
 
 using namespace pvsched;
 
@@ -23,7 +24,7 @@ const char* const kPlain = R"(<domain type="kvm">
 </domain>
 )";
 
-const char* const kFull = R"(<domain type="kvm" xmlns:q="http://libvirt.org/schemas/domain/qemu/1.0">
+const char* const kFull = R"(<domain xmlns:q="http://libvirt.org/schemas/domain/qemu/1.0" type="kvm">
   <name>vm1</name>
   <metadata>
     <app:note xmlns:app="http://example.org/app">keep me</app:note>
@@ -41,7 +42,7 @@ bool has(const std::string& text, const std::string& part) { return text.find(pa
 
 std::string added(const std::string& xml, const SetupOptions& options) {
   auto edit = add_pvsched(xml, options);
-  CHECK(edit);
+  CHECK(ok(edit));
   return edit->after;
 }
 
@@ -66,7 +67,7 @@ TEST(Setup, adds_element_plugin_device_and_socket) {
   CHECK(has(after, "<description>  two  blanks &amp; more </description>"));
   auto metadata =
       parse_domain_metadata(after, std::string(PVSCHED_SOURCE_ROOT) + "/xml-schemas/pvsched-domain-1.0.rng");
-  CHECK(metadata);
+  CHECK(ok(metadata));
   CHECK(metadata->config.has_value());
 }
 
@@ -74,9 +75,13 @@ TEST(Setup, a_second_time_changes_nothing) {
   for (const char* xml : {kPlain, kFull}) {
     const std::string after = added(xml, options);
     auto again = add_pvsched(after, options);
-    CHECK(again);
+    CHECK(ok(again));
     CHECK_FALSE(again->changed());
   }
+  options.qmp_socket = "/elsewhere/vm1.sock";
+  const std::string after = added(kFull, options);
+  CHECK_FALSE(add_pvsched(after, options)->changed());
+  STRCMP_EQUAL(kFull, remove_pvsched(after, options.qmp_socket)->after.c_str());
 }
 
 TEST(Setup, keeps_what_is_there) {
@@ -124,8 +129,7 @@ TEST(Setup, what_is_no_domain_is_refused) {
 
 TEST(Setup, the_diff_is_unified) {
   STRCMP_EQUAL("", unified_diff("a\n", "a\n", "n").c_str());
-  STRCMP_EQUAL(
-      "--- n (now)\n+++ n (then)\n@@ -2,6 +2,7 @@\n 2\n 3\n 4\n+new\n 5\n 6\n 7\n",
-      unified_diff("1\n2\n3\n4\n5\n6\n7\n8\n", "1\n2\n3\n4\nnew\n5\n6\n7\n8\n", "n").c_str());
+  STRCMP_EQUAL("--- n (now)\n+++ n (then)\n@@ -2,6 +2,7 @@\n 2\n 3\n 4\n+new\n 5\n 6\n 7\n",
+               unified_diff("1\n2\n3\n4\n5\n6\n7\n8\n", "1\n2\n3\n4\nnew\n5\n6\n7\n8\n", "n").c_str());
   STRCMP_EQUAL("--- n (now)\n+++ n (then)\n@@ -1,1 +1,1 @@\n-a\n+b\n", unified_diff("a\n", "b\n", "n").c_str());
 }
