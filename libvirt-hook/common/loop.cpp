@@ -74,8 +74,7 @@ void post(std::function<void()> fn) {
   g_source_unref(source);
 }
 
-Worker::Worker(int threads)
-    : pool_(g_thread_pool_new_full(run_job, nullptr, drop<Job>, threads, FALSE, nullptr)) {}
+Worker::Worker(int threads) : pool_(g_thread_pool_new_full(run_job, nullptr, drop<Job>, threads, FALSE, nullptr)) {}
 
 Worker::~Worker() { g_thread_pool_free(pool_, TRUE, FALSE); }
 

@@ -16,7 +16,7 @@ namespace pvsched {
 Result<std::string> read_file(const std::string& path, std::size_t limit = 1 << 20);
 
 struct ThreadInfo {
-  pid_t tgid = 0;                ///< the process it belongs to
+  pid_t tgid = 0;  ///< the process it belongs to
   std::uint64_t start_time = 0;  ///< field 22 of its stat, clock ticks since boot
 };
 

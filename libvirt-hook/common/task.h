@@ -2,7 +2,8 @@
 // Task<T>: a coroutine owned by whoever holds it, and Await<T>: one callback as a thing to wait for.
 //
 //   Task<Status> Session::find_cpus() {
-//     Result<json> reply = co_await Await<Result<json>>([&](auto done) { qmp_->execute("query-cpus-fast", ..., done); });
+//     Result<json> reply = co_await Await<Result<json>>([&](auto done) { qmp_->execute("query-cpus-fast", ..., done);
+//     });
 //     ...
 //   }
 //

@@ -50,7 +50,12 @@ Result<std::unique_ptr<Actuator>> Actuator::start(Policy& policy, Baselines& bas
     return Error::system("cannot watch the actuator's descriptors");
   Actuator* self = actuator.get();
   policy.on_record([self](unsigned index) { self->apply(index); });
-  actuator->thread_ = std::thread([self, priority] { self->run(priority); });
+  actuator->thread_ = std::thread([self, priority] {
+    pthread_mutex_lock(&self->baselines_->alive);
+    self->run(priority);
+    pthread_mutex_unlock(&self->baselines_->alive);
+  });
+  actuator->turn();
   return actuator;
 }
 
@@ -79,9 +84,7 @@ Status Actuator::adopt(unsigned index, const VcpuSpec& spec, RtMode mode) {
   if (baselines_->active.fetch_add(1) == 0) {
     baselines_->heartbeat_ns = monotonic_ns();
     guardian_.wake();
-    std::uint32_t nothing = PVS_MAX_VCPUS;  // a turn of the loop: heartbeats begin
-    (void)send(command_.get(), &nothing, sizeof(nothing), 0);
-    (void)recv(command_.get(), &nothing, sizeof(nothing), 0);
+    turn();  // heartbeats begin
   }
   return {};
 }
@@ -90,6 +93,8 @@ void Actuator::release(unsigned index) {
   std::uint32_t word = index;
   if (send(command_.get(), &word, sizeof(word), 0) == sizeof(word)) (void)recv(command_.get(), &word, sizeof(word), 0);
 }
+
+void Actuator::turn() { release(PVS_MAX_VCPUS); }
 
 void Actuator::serve_commands() {
   std::uint32_t index;

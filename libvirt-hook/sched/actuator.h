@@ -40,6 +40,7 @@ class Actuator {
   Actuator(Policy& policy, Baselines& baselines, Guardian& guardian)
       : policy_(policy), baselines_(baselines), guardian_(guardian) {}
   void run(int priority);
+  void turn();  ///< waits until the thread has gone through its loop once
   void apply(unsigned index);
   void resync();
   void serve_commands();

@@ -25,6 +25,12 @@ Result<Baselines> Baselines::create(const std::string& path, unsigned lease_ms) 
   table->size = sizeof(BaselineTable);
   table->lease_ms = lease_ms;
   table->heartbeat_ns = monotonic_ns();
+  pthread_mutexattr_t attributes;
+  pthread_mutexattr_init(&attributes);
+  pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
+  pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
+  pthread_mutex_init(&table->alive, &attributes);
+  pthread_mutexattr_destroy(&attributes);
   table->magic = kBaselinesMagic;
   return Baselines(std::move(fd), table);
 }

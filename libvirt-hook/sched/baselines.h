@@ -5,6 +5,7 @@
 // pvschedd is the only writer but for `fence`. An entry is written before the thread is touched (write-ahead).
 #pragma once
 
+#include <pthread.h>
 #include <sys/types.h>
 
 #include <atomic>
@@ -46,6 +47,9 @@ struct BaselineTable {
   std::atomic<std::uint64_t> heartbeat_ns;  ///< CLOCK_MONOTONIC of the actuator's last turn
   std::atomic<std::uint32_t> active;        ///< entries in use
   std::atomic<std::uint32_t> fence;         ///< stepped by the guardian each time it restored behind a living pvschedd
+  /// Robust and shared; held by the actuator thread while it lives. The kernel hands it on the moment that thread
+  /// dies, long before it has taken the dying process apart.
+  pthread_mutex_t alive;
   BaselineEntry entries[PVS_MAX_VCPUS];
   FundEntry funds[kMaxFunds];
 };

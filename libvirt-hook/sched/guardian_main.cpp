@@ -5,6 +5,7 @@
 //   pvsched-guardian --restore FILE   once, for the service's stop command; exit status 0: all is restored
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/file.h>
@@ -12,6 +13,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <cstring>
 
@@ -44,6 +46,14 @@ int restore_after_death(BaselineTable& table) {
   return 1;
 }
 
+// Blocks until the actuator thread is gone; restores if it died. Nobody else touches the threads then.
+void* watch_actuator(void* argument) {
+  auto& table = *static_cast<BaselineTable*>(argument);
+  if (pthread_mutex_lock(&table.alive) == EOWNERDEAD)
+    while (restore_all(table, false) != 0) poll(nullptr, 0, 1);
+  return nullptr;
+}
+
 int guard() {
   auto table = Baselines::from_fd(Fd(kTable));
   if (!table) return 2;
@@ -61,9 +71,13 @@ int guard() {
   }
 
   std::uint64_t lease_ns = baselines.lease_ms * 1000000ull;
-  bool fenced = false;
+  bool fenced = false, watching = false;
   for (;;) {
     bool active = baselines.active > 0;
+    if (active && !watching) {  // from here on the actuator holds its mutex
+      pthread_t thread;
+      watching = pthread_create(&thread, nullptr, watch_actuator, &baselines) == 0;
+    }
     pollfd fds[2] = {{kDaemon, POLLIN, 0}, {kWake, POLLIN, 0}};
     poll(fds, 2, active ? static_cast<int>(baselines.lease_ms / 8) : -1);
     if (fds[0].revents) return restore_after_death(baselines);

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <CLI/CLI.hpp>
+
+#include "ctl/commands.h"
+#include "daemon/config.h"
+#include "paths.h"
+
+namespace {
+
+using pvsched::Json;
+
+int run(int argc, char** argv) {
+  CLI::App cli("pvschedctl shows and steers pvschedd");
+  cli.require_subcommand(1);
+  cli.set_version_flag("--version", PVSCHED_VERSION_TEXT);
+
+  pvsched::CtlOptions options;
+  std::string config_file = PVSCHED_CONFIG;
+  cli.add_option("--config", config_file, "pvschedd's configuration, for socket, schema and libvirt URI")
+      ->capture_default_str();
+  cli.add_option("--socket", options.socket, "pvschedd's control socket");
+  cli.add_option("--connect", options.uri, "libvirt URI");
+  cli.add_option("--schema", options.schema, "schema of the pvsched element");
+
+  std::string domain;
+  bool json = false;
+  auto* status = cli.add_subcommand("status", "the daemon and the VMs it serves");
+  status->add_option("DOMAIN", domain, "name or UUID");
+  status->add_flag("--json", json, "as JSON, with the raw histograms");
+
+  std::string qmp;
+  std::string name;
+  std::string limits;
+  auto* attach = cli.add_subcommand("attach", "serve a QEMU that libvirt does not know");
+  attach->add_option("--qmp", qmp, "its QMP socket")->required();
+  attach->add_option("--name", name, "what to call it");
+  attach->add_option("--limits", limits, "file with a pvsched element");
+  auto* detach = cli.add_subcommand("detach", "end what attach began");
+  detach->add_option("--qmp", qmp, "its QMP socket")->required();
+
+  std::string subject;
+  auto* validate = cli.add_subcommand("validate", "check the pvsched element of a file or a domain");
+  validate->add_option("FILE|DOMAIN", subject, "a file, - for stdin, or a domain")->required();
+
+  std::string plugin = PVSCHED_PLUGIN;
+  auto* doctor = cli.add_subcommand("doctor", "check this host, and say how to mend what is wrong");
+  doctor->add_flag("--json", json, "as JSON");
+  doctor->add_option("--plugin", plugin, "QEMU plugin with the device")->capture_default_str();
+
+  auto* enable = cli.add_subcommand("enable", "let the policy boost, everywhere or in one VM");
+  enable->add_option("DOMAIN", domain, "name or UUID");
+  auto* disable = cli.add_subcommand("disable", "hold every vCPU at its baseline, everywhere or in one VM");
+  disable->add_option("DOMAIN", domain, "name or UUID");
+  auto* reload = cli.add_subcommand("reload", "have pvschedd read its configuration again");
+
+  pvsched::SetupRequest request;
+  bool no_device = false;
+  auto* setup = cli.add_subcommand("setup", "put pvsched into a domain's XML, or take it out");
+  setup->add_option("DOMAIN", request.domain, "name or UUID")->required();
+  setup->add_flag("--yes", request.yes, "do not ask");
+  setup->add_flag("--dry-run", request.dry_run, "show the difference only");
+  setup->add_flag("--remove", request.remove, "take out what setup put in");
+  setup->add_flag("--no-device", no_device, "only the metadata element: the VM is served agentless");
+  setup->add_option("--plugin", plugin, "QEMU plugin with the device")->capture_default_str();
+  setup->add_option("--qmp-socket", request.edit.qmp_socket, "a QMP socket for pvschedd, in /run/pvsched/qmp");
+  setup->add_option("--element", limits, "file with the pvsched element to put in");
+
+  try {
+    cli.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return cli.exit(error) == 0 ? pvsched::kExitOk : pvsched::kExitUsage;
+  }
+  const auto config = pvsched::load_config(config_file, pvsched::default_config(), false).config;
+  if (options.socket.empty()) options.socket = config.socket_path();
+  if (options.schema.empty()) options.schema = config.schema;
+  if (options.uri.empty()) options.uri = config.libvirt_uri == "none" ? "qemu:///system" : config.libvirt_uri;
+
+  if (*status) return run_status(options, domain, json);
+  if (*attach) return run_attach(options, qmp, name, limits);
+  if (*detach) return run_detach(options, qmp);
+  if (*validate) return run_validate(options, subject);
+  if (*doctor) return run_doctor(options, plugin, json);
+  if (*reload) return run_simple(options, {{"op", "reload"}}, "configuration read");
+  if (*setup) {
+    if (!no_device) request.edit.plugin = plugin;
+    return run_setup(options, request, limits);
+  }
+  const std::string op = *enable ? "enable" : "disable";
+  Json message = {{"op", op}};
+  if (!domain.empty()) message["domain"] = domain;
+  return run_simple(options, message, op + "d " + (domain.empty() ? "for all VMs" : domain));
+}
+
+}  // namespace
+
+int main(int argc, char** argv) { return run(argc, argv); }

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// pvschedd.conf: reading and checking.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "daemon/log.h"
+
+namespace pvsched {
+
+struct Config {
+  std::string socket;  ///< default: RUN_DIR/pvschedd.sock
+  std::string run_dir;
+  std::string schema;
+  std::string bpf_object;
+  std::string guardian;
+  unsigned lease_ms = 200;
+  unsigned actuator_priority = 99;
+  unsigned reconcile_s = 5;  ///< 0: only for a reason
+  std::string libvirt_uri = "qemu:///system";  ///< "none": without libvirt
+  std::string libvirt_run = "/run/libvirt/qemu";
+  LogLevel log_level = LogLevel::kInfo;
+  std::string log_target = "auto";
+
+  std::string socket_path() const { return socket.empty() ? run_dir + "/pvschedd.sock" : socket; }
+};
+
+/// The configuration with the paths of this build.
+Config default_config();
+
+/// What was read, and one sentence for each fault: "FILE:LINE: [GROUP] KEY=VALUE: what is allowed".
+struct ConfigReading {
+  Config config;
+  std::vector<std::string> faults;
+};
+
+/// Reads a configuration's text over `base`; `file` is for the sentences.
+ConfigReading read_config(const std::string& text, const std::string& file, const Config& base);
+
+/// The same from a file. A file that is not there is an empty one, unless `needed`.
+ConfigReading load_config(const std::string& file, const Config& base, bool needed);
+
+}  // namespace pvsched
