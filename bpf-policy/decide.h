@@ -346,8 +346,10 @@ static __always_inline void pvs_observe(struct pvs_machine *m,
 	case PVS_EV_SLEEP:
 		m->run = PVS_RUN_SLEEPING;
 		/* A guest with a driver says when it halts; its other sleeps
-		 * are waits in the VMM. */
-		m->reasons = !valid || idle ? PVS_REASON_HALTED : 0;
+		 * are waits in the VMM and change nothing. */
+		if (valid && !idle)
+			break;
+		m->reasons = PVS_REASON_HALTED;
 		m->reason_ran = 0;
 		break;
 	case PVS_EV_WAKING:

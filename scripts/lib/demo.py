@@ -196,7 +196,7 @@ def main():
     parser.add_argument("--builddir", required=True)
     parser.add_argument("--json")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--samples", type=int, default=200)
+    parser.add_argument("--samples", type=int, default=500)
     parser.add_argument("--accel", choices=("kvm", "tcg"))
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that contexts end

@@ -6,8 +6,6 @@
 
 #include <limits>
 
-#include <CppUTest/TestHarness.h>
-
 #include "common/histogram.h"
 #include "common/json.h"
 #include "common/line_buffer.h"
@@ -17,6 +15,9 @@
 #include "daemon/domain_xml.h"
 #include "fake_qemu.h"
 #include "test_helpers.h"
+
+// Last: it redefines new.
+#include <CppUTest/TestHarness.h>
 
 using namespace pvsched;
 

@@ -2,6 +2,7 @@
 // pvschedd.conf: what is taken, and what is said of what is not.
 #include "daemon/config.h"
 
+// Last: it redefines new.
 #include <CppUTest/TestHarness.h>
 
 using namespace pvsched;

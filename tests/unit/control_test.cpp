@@ -4,12 +4,13 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
-#include <CppUTest/TestHarness.h>
-
 #include "daemon/requests.h"
 #include "fake_engine.h"
 #include "fake_qemu.h"
 #include "test_helpers.h"
+
+// Last: it redefines new.
+#include <CppUTest/TestHarness.h>
 
 using namespace pvsched;
 

@@ -4,10 +4,11 @@
 
 #include <sys/stat.h>
 
-#include <CppUTest/TestHarness.h>
-
 #include "ctl/status_view.h"
 #include "fake_qemu.h"
+
+// Last: it redefines new.
+#include <CppUTest/TestHarness.h>
 
 using namespace pvsched;
 

@@ -8,11 +8,12 @@
 
 #include <map>
 
-#include <CppUTest/TestHarness.h>
-
 #include "common/loop.h"
 #include "qmp/socket_qmp.h"
 #include "test_helpers.h"
+
+// Last: it redefines new.
+#include <CppUTest/TestHarness.h>
 
 using namespace pvsched;
 

@@ -4,11 +4,12 @@
 
 #include <algorithm>
 
-#include <CppUTest/TestHarness.h>
-
 #include "fake_engine.h"
 #include "fake_qemu.h"
 #include "test_helpers.h"
+
+// Last: it redefines new.
+#include <CppUTest/TestHarness.h>
 
 using namespace pvsched;
 

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // The XML edit behind `pvschedctl setup`, and the diff it shows.
-#include <CppUTest/TestHarness.h>
 
 #include "ctl/diff.h"
 #include "ctl/domain_edit.h"
 #include "metadata/domain_config.h"
 #include "test_helpers.h"
+
+// Last: it redefines new.
+#include <CppUTest/TestHarness.h>
 
 using namespace pvsched;
 
