@@ -42,8 +42,8 @@ enum pvs_event {
 	PVS_EV_SLEEP,	  /* taken off a CPU, sleeps (halt) */
 	PVS_EV_WAKING,	  /* wanted again */
 	PVS_EV_INJECT,	  /* an interrupt is on its way to it */
-	PVS_EV_GUEST,	  /* something happened in its context: exit, doorbell */
-	PVS_EV_TIMER,	  /* the deadline has come */
+	PVS_EV_GUEST, /* something happened in its context: exit, doorbell */
+	PVS_EV_TIMER, /* the deadline has come */
 };
 
 enum pvs_run {
@@ -78,7 +78,7 @@ struct pvs_outcome {
 	__u8 changed;	/* differs from what was in force */
 	__u8 critical_throttle; /* this step found the budget empty */
 	__u8 total_throttle;
-	__u64 ran;     /* run time charged by this step, ns */
+	__u64 ran;	/* run time charged by this step, ns */
 	__u8 ran_class; /* in this class */
 };
 
@@ -119,9 +119,8 @@ static __always_inline __u64 pvs_min(__u64 a, __u64 b)
 	return a < b ? a : b;
 }
 
-static __always_inline void pvs_machine_init(struct pvs_machine *m,
-					     const struct pvs_limits *l,
-					     __u64 now)
+static __always_inline void
+pvs_machine_init(struct pvs_machine *m, const struct pvs_limits *l, __u64 now)
 {
 	m->stamp = now;
 	m->critical_left = l->critical_ns;
@@ -299,9 +298,8 @@ static __always_inline void pvs_settle(struct pvs_machine *m,
 }
 
 /* Opens or closes one throttle; returns 1 if it was opened now. */
-static __always_inline __u8 pvs_throttle(__u64 *until, __u64 left,
-					 __u64 budget, __u64 throttle_ns,
-					 __u64 now)
+static __always_inline __u8 pvs_throttle(__u64 *until, __u64 left, __u64 budget,
+					 __u64 throttle_ns, __u64 now)
 {
 	if (*until == 0) {
 		if (left > 0)
@@ -399,9 +397,9 @@ static __always_inline void pvs_grant(struct pvs_machine *m,
 	if (!on || !l->enabled)
 		return;
 	if (critical && !m->critical_until && !m->total_until)
-		out->decision = pvs_decision(
-			PVSCHED_CLASS_CRITICAL, l->rt_policy, 0,
-			rt > l->rt_critical ? rt : l->rt_critical);
+		out->decision =
+			pvs_decision(PVSCHED_CLASS_CRITICAL, l->rt_policy, 0,
+				     rt > l->rt_critical ? rt : l->rt_critical);
 	else if (task && !m->total_until)
 		out->decision = task;
 
@@ -410,9 +408,8 @@ static __always_inline void pvs_grant(struct pvs_machine *m,
 	if (m->run == PVS_RUN_RUNNING)
 		return;
 	if (m->total_until && (critical || task))
-		out->deadline = pvs_throttle_end(m, m->total_until,
-						 m->total_left, l->total_ns,
-						 now);
+		out->deadline = pvs_throttle_end(
+			m, m->total_until, m->total_left, l->total_ns, now);
 	else if (m->critical_until && critical)
 		out->deadline = pvs_throttle_end(m, m->critical_until,
 						 m->critical_left,
@@ -471,8 +468,8 @@ static __always_inline void pvs_step(struct pvs_machine *m,
 	pvs_grant(m, l, need, on, now, out);
 	PVS_BARRIER();
 	/* Lazy: what runs is lowered, never raised. */
-	if (m->run == PVS_RUN_RUNNING && pvs_decision_class(out->decision) >
-						 pvs_decision_class(m->decision))
+	if (m->run == PVS_RUN_RUNNING &&
+	    pvs_decision_class(out->decision) > pvs_decision_class(m->decision))
 		out->decision = m->decision;
 	PVS_BARRIER();
 	pvs_bound(m, l, now, out);

@@ -12,7 +12,7 @@
 
 #include "decide.h"
 
-#define PVS_FILTER_WORDS 1024 /* one bit for each id modulo 65536 */
+#define PVS_FILTER_WORDS 1024	  /* one bit for each id modulo 65536 */
 #define PVS_APIC_ONLY 0xffffffffu /* key of a VM's only vCPU */
 
 /* Key of `apics`: a vCPU as interrupts name it. */
@@ -30,10 +30,10 @@ struct pvs_vcpu {
 	struct bpf_timer timer;
 	struct pvs_machine machine;
 	struct pvs_outcome outcome; /* of the last step, under the lock */
-	__u64 seq;	 /* of the last decision */
-	__u64 published; /* state word in the host area */
-	__u64 armed;	 /* when the timer fires; 0: not set */
-	__u64 woken;	 /* when it was last woken; 0: has run since */
+	__u64 seq;		    /* of the last decision */
+	__u64 published;	    /* state word in the host area */
+	__u64 armed;		    /* when the timer fires; 0: not set */
+	__u64 woken; /* when it was last woken; 0: has run since */
 };
 
 /* The object's .bss, mapped by the daemon. */

@@ -88,7 +88,8 @@ static __always_inline void count(struct pvs_vcpu *v, struct pvs_stats *s,
 		break;
 	case PVS_EV_SWITCH_IN:
 		if (v->woken)
-			count_delay(s->wake_to_run, pvs_sub_floor(now, v->woken));
+			count_delay(s->wake_to_run,
+				    pvs_sub_floor(now, v->woken));
 		v->woken = 0;
 		break;
 	case PVS_EV_ADMIN:
@@ -112,7 +113,8 @@ static __always_inline void publish_placement(struct pvsched_host_slot *host,
 	else
 		return;
 	*(volatile __u64 *)&host->placement =
-		(__u64)bpf_get_smp_processor_id() << PVSCHED_PLACEMENT_CPU_SHIFT |
+		(__u64)bpf_get_smp_processor_id()
+			<< PVSCHED_PLACEMENT_CPU_SHIFT |
 		(__u64)bpf_get_numa_node_id() << PVSCHED_PLACEMENT_NODE_SHIFT |
 		flags << PVSCHED_PLACEMENT_FLAGS_SHIFT;
 }
@@ -263,10 +265,10 @@ int BPF_PROG(sched_process_exit, struct task_struct *p)
 
 /* --- exits ---------------------------------------------------------------- */
 
-#define PVS_EXIT_SOURCE(name)          \
-	SEC("tp_btf/" #name)           \
-	int BPF_PROG(name)             \
-	{                              \
+#define PVS_EXIT_SOURCE(name)           \
+	SEC("tp_btf/" #name)            \
+	int BPF_PROG(name)              \
+	{                               \
 		return current_event(); \
 	}
 

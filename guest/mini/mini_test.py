@@ -57,7 +57,8 @@ def rounds(env, accel):
         for scenario in ("busy", "idle"):
             with Vm(env.elf, "wait=yes scenario=" + scenario, accel, machine) as vm:
                 ready = vm.expect("ready")
-                check(ready["driver"] is False and ready["source"] == "hpet", "%s %s is ready, agentless" % (machine, scenario))
+                check(ready["driver"] is False and ready["source"] == "hpet",
+                      "%s %s is ready, agentless" % (machine, scenario))
                 check(100000 < ready["tsc_khz"] < 10000000, "TSC of %d kHz" % ready["tsc_khz"])
                 for number in (1, 2):
                     summary = vm.run(40)
@@ -244,14 +245,16 @@ def violations(env, accel):
         check(seen["transport-not-negotiated"]["result"] == 3, "transport before FEATURES_OK refused")
         for what in (w for w in seen if w.startswith("gpa-")):
             check(seen[what]["result"] == 4, what + " refused")
-        check(ready["driver"] and ready["errors"] == vm.get("guest-errors"), "%d errors, then negotiated" % ready["errors"])
+        check(ready["driver"] and ready["errors"] == vm.get("guest-errors"),
+              "%d errors, then negotiated" % ready["errors"])
         areas = Areas()
         areas.set_state(0, 0)
         before = bytes(areas.maps[1])
         vm.give(areas)
         vm.expect("violated", part="areas")
         check(bytes(areas.maps[1]) == before, "host area unchanged")
-        check(any(e.get("what") == "host-area-write-ignored" for e in vm.events), "the guest cannot write the host area")
+        check(any(e.get("what") == "host-area-write-ignored" for e in vm.events),
+              "the guest cannot write the host area")
         check(areas.wait_intent(lambda w: w == VALID | w & 0xff << 40) & VALID, "a good intent after the garbage")
         check(vm.run(20)["samples"] == 20, "goes on as busy")
         areas.close()

@@ -34,6 +34,8 @@ typedef int64_t __s64;
 #define PVSCHED_ASSERT(cond, text) _Static_assert(cond, text)
 #endif
 
+/* clang-format off: the tables below are aligned by hand */
+
 /* --- PCI identity (R1) --------------------------------------------------- */
 
 #define PVSCHED_PCI_VENDOR 0x1af4
@@ -62,10 +64,12 @@ typedef int64_t __s64;
 #define PVSCHED_REG_SLOT_SIZE 0x028	/* u32 RO bytes */
 #define PVSCHED_REG_AREA_SIZE 0x02c	/* u32 RO bytes, of each area */
 #define PVSCHED_REG_GUEST_AREA 0x030	/* u64 RO offset in BAR2 or from GPA */
-#define PVSCHED_REG_HOST_AREA 0x038	/* u64 RO offset in BAR2 or from GPA */
+#define PVSCHED_REG_HOST_AREA 0x038	/* u64 RO offset in BAR2 or from GPA; with
+					 * GPA the guest provides HOST_AREA +
+					 * AREA_SIZE bytes of RAM in one piece */
 #define PVSCHED_REG_TRANSPORT 0x040	/* u32 RW PVSCHED_TRANSPORT_* */
 #define PVSCHED_REG_TRANSPORT_RESULT 0x044 /* u32 RO PVSCHED_RESULT_* */
-#define PVSCHED_REG_GPA 0x048		/* u64 RW guest-physical address */
+#define PVSCHED_REG_GPA 0x048		/* u64 RW guest-physical address, never 0 */
 #define PVSCHED_REG_POLICY_VERSION 0x050 /* u32 RO, 0: none attached */
 #define PVSCHED_REG_POLICY_ACCEPT 0x054 /* u32 RW, the version accepted */
 #define PVSCHED_REG_GUEST_ERRORS 0x058	/* u32 RO, saturating */
@@ -97,7 +101,7 @@ typedef int64_t __s64;
 #define PVSCHED_DRIVER_DRIVER 0x02u
 #define PVSCHED_DRIVER_OK 0x04u
 #define PVSCHED_DRIVER_FEATURES_OK 0x08u
-#define PVSCHED_DRIVER_FAILED 0x80u
+#define PVSCHED_DRIVER_FAILED 0x80u	/* hides the areas until reset */
 #define PVSCHED_DRIVER_ALL 0x8fu
 
 /* Host status (R5). */
@@ -216,5 +220,7 @@ PVSCHED_ASSERT(sizeof(struct pvsched_host_slot) == PVSCHED_SLOT_SIZE,
 #define PVSCHED_PLACEMENT_PREEMPTED 0x02u
 #define PVSCHED_PLACEMENT_HALTED 0x04u
 #define PVSCHED_PLACEMENT_VALID 0x80u
+
+/* clang-format on */
 
 #endif /* PVSCHED_ABI_H */

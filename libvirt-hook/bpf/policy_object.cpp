@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "bpf/policy_object.h"
 
-#include <bpf/bpf.h>
-#include <bpf/libbpf.h>
 #include <sys/mman.h>
 
 #include <algorithm>
 #include <array>
 #include <cstdarg>
 #include <cstring>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
 
 #include "maps.h"
 #include "sources.h"
@@ -246,7 +247,8 @@ void Policy::remove_vm(VmId vm) {
 Result<AreaFds> Policy::create_areas(VmId vm, unsigned slots) {
   static_assert(PVSCHED_PAGE_SIZE % PVSCHED_SLOT_SIZE == 0, "slots fill whole pages");
   if (slots == 0 || slots > PVSCHED_MAX_SLOTS)
-    return Error("areas for " + std::to_string(slots) + " slots: allowed are 1 to " + std::to_string(PVSCHED_MAX_SLOTS));
+    return Error("areas for " + std::to_string(slots) + " slots: allowed are 1 to " +
+                 std::to_string(PVSCHED_MAX_SLOTS));
   auto entries = static_cast<unsigned>(PVSCHED_AREA_SIZE(slots) / PVSCHED_SLOT_SIZE);
   LIBBPF_OPTS(bpf_map_create_opts, options, .map_flags = BPF_F_MMAPABLE | BPF_F_INNER_MAP);
   auto create = [&](const char* name) {

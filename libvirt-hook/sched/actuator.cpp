@@ -45,8 +45,7 @@ Result<std::unique_ptr<Actuator>> Actuator::start(Policy& policy, Baselines& bas
   actuator->command_peer_.reset(ends[1]);
   actuator->epoll_.reset(epoll_create1(EPOLL_CLOEXEC));
   if (!actuator->epoll_ || !watch(actuator->epoll_.get(), policy.ring_fd(), kRecords) ||
-      !watch(actuator->epoll_.get(), ends[1], kCommands) ||
-      !watch(actuator->epoll_.get(), guardian.pidfd(), kGuardian))
+      !watch(actuator->epoll_.get(), ends[1], kCommands) || !watch(actuator->epoll_.get(), guardian.pidfd(), kGuardian))
     return Error::system("cannot watch the actuator's descriptors");
   Actuator* self = actuator.get();
   policy.on_record([self](unsigned index) { self->apply(index); });

@@ -28,9 +28,9 @@ struct BaselineEntry {
   std::uint64_t start_time;
   SchedAttr baseline;
   std::uint64_t timer_slack;
-  std::uint32_t mode;                    ///< RtMode
-  std::atomic<std::uint32_t> intended;   ///< decision body being or last applied
-  std::atomic<std::uint32_t> previous;   ///< the one before
+  std::uint32_t mode;  ///< RtMode
+  std::atomic<std::uint32_t> intended;  ///< decision body being or last applied
+  std::atomic<std::uint32_t> previous;  ///< the one before
 };
 
 /// One cgroup whose real-time run time was raised.
@@ -45,8 +45,8 @@ struct BaselineTable {
   std::uint32_t size;
   std::uint32_t lease_ms;
   std::atomic<std::uint64_t> heartbeat_ns;  ///< CLOCK_MONOTONIC of the actuator's last turn
-  std::atomic<std::uint32_t> active;        ///< entries in use
-  std::atomic<std::uint32_t> fence;         ///< stepped by the guardian each time it restored behind a living pvschedd
+  std::atomic<std::uint32_t> active;  ///< entries in use
+  std::atomic<std::uint32_t> fence;  ///< stepped by the guardian each time it restored behind a living pvschedd
   /// Robust and shared; held by the actuator thread while it lives. The kernel hands it on the moment that thread
   /// dies, long before it has taken the dying process apart.
   pthread_mutex_t alive;

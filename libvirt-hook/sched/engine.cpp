@@ -147,7 +147,7 @@ void EngineImpl::remove_vcpu(VmId id, unsigned vcpu_id) {
   auto it = vm.vcpus.find(vcpu_id);
   if (it == vm.vcpus.end()) return;
   policy_->remove_vcpu(it->second.index);  // no decision follows
-  actuator_->release(it->second.index);    // baseline, before the run time that a boost needs is gone
+  actuator_->release(it->second.index);  // baseline, before the run time that a boost needs is gone
   give_back_all(it->second);
   vm.vcpus.erase(it);
 }

@@ -19,8 +19,8 @@ namespace pvsched {
 
 /// Where the engine finds things; tests inject fixture trees.
 struct EngineOptions {
-  std::string bpf_object;              ///< path of pvsched.bpf.o
-  std::string guardian;                ///< path of the pvsched-guardian executable
+  std::string bpf_object;  ///< path of pvsched.bpf.o
+  std::string guardian;  ///< path of the pvsched-guardian executable
   std::string run_dir = "/run/pvsched";  ///< baselines table, writable by root only
   std::string proc = "/proc";
   std::string cgroup = "/sys/fs/cgroup";
@@ -30,7 +30,7 @@ struct EngineOptions {
 
 /// One event source and whether this kernel gives it.
 struct SourceInfo {
-  std::string name;    ///< "sched_switch", "kvm_entry", ...
+  std::string name;  ///< "sched_switch", "kvm_entry", ...
   bool available = false;
   std::string reason;  ///< why not, where not
 };
@@ -47,8 +47,8 @@ struct VcpuSpec {
 /// How real-time boosts are had for a VM.
 enum class RtMode {
   kRealtime,  ///< SCHED_FIFO/RR is allowed as it is
-  kFunded,    ///< RT group scheduling: the VM's cgroups were given run time
-  kFair,      ///< refused: nice -20 and a short slice instead
+  kFunded,  ///< RT group scheduling: the VM's cgroups were given run time
+  kFair,  ///< refused: nice -20 and a short slice instead
 };
 
 struct VcpuStatus {

@@ -32,8 +32,8 @@ class Guardian {
 
   std::string executable_;
   int table_ = -1;
-  Fd self_;   ///< pidfd of this process, for the child
-  Fd wake_;   ///< eventfd
+  Fd self_;  ///< pidfd of this process, for the child
+  Fd wake_;  ///< eventfd
   Fd pidfd_;
   pid_t pid_ = -1;
 };

@@ -14,7 +14,7 @@ from testbed import figures  # noqa: E402
 from testbed.attr import attributes, threads  # noqa: E402
 from testbed.daemon import Daemon  # noqa: E402
 from testbed.domain import Domain  # noqa: E402
-from testbed.host import Build, Host, bpf_objects, virsh  # noqa: E402
+from testbed.host import Build, Host, bpf_objects  # noqa: E402
 from testbed.load import Hogs  # noqa: E402
 from testbed.static import rt_groups, static_fifo  # noqa: E402
 from testbed.util import Failure, Skip, processes, read, wait_for  # noqa: E402

@@ -68,8 +68,8 @@ bool eventually(const std::function<bool()>& condition) {
 class Spinner {
  public:
   explicit Spinner(int cpu) {
-    shared_ = static_cast<std::atomic<int>*>(
-        mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+    shared_ =
+        static_cast<std::atomic<int>*>(mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
     pid_ = fork();
     if (pid_ == 0) {
       pin(cpu);
@@ -136,8 +136,8 @@ TEST_GROUP(Engine) {
     if (!fds) FAIL(fds.error().text().c_str());
     intent = static_cast<std::uint64_t*>(
         mmap(nullptr, PVSCHED_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fds->guest.get(), 0));
-    state = static_cast<const std::uint64_t*>(
-        mmap(nullptr, PVSCHED_PAGE_SIZE, PROT_READ, MAP_SHARED, fds->host.get(), 0));
+    state =
+        static_cast<const std::uint64_t*>(mmap(nullptr, PVSCHED_PAGE_SIZE, PROT_READ, MAP_SHARED, fds->host.get(), 0));
     CHECK(intent != MAP_FAILED);
     CHECK(state != MAP_FAILED);
   }
@@ -162,7 +162,8 @@ TEST(Engine, throttles_a_rogue_guest_and_says_so) {
   *intent = kHardirq;
   CHECK(eventually([&] { return stats().critical_throttles >= 3; }));
   pvs_stats now = stats();
-  double each = static_cast<double>(now.boosted_ns[PVSCHED_CLASS_CRITICAL]) / static_cast<double>(now.critical_throttles);
+  double each =
+      static_cast<double>(now.boosted_ns[PVSCHED_CLASS_CRITICAL]) / static_cast<double>(now.critical_throttles);
   CHECK(each < 1.5 * static_cast<double>(test_limits().critical_ns));
   CHECK(eventually([&] { return (*state >> PVSCHED_STATE_FLAGS_SHIFT) & PVSCHED_STATE_CRITICAL_THROTTLED; }));
 }

@@ -26,7 +26,7 @@ def rate(hogs, seconds):
 
 
 def measure(bench, cmdline):
-    """Interleaved thirds with the policy off and on; boosted time per throttle against the budget, co-tenants' share."""
+    """Policy off and on in turn: boosted time against the budget, and the co-tenants' share of vanilla."""
     seconds = bench.options.seconds
     with Domain(bench.host, NAME, cmdline + " areas=wait") as domain:
         domain.start()
@@ -49,7 +49,8 @@ def measure(bench, cmdline):
     # What may be boosted at most: one budget each time a budget and its throttle have passed.
     allowed = seconds * 1000 * budget / (budget + limits["throttle_us"] / 1000)
     share = sorted(a / b for a, b in zip(on, off))[1]
-    say(f"{throttles} throttles, boosted {boosted:.1f} ms = {boosted / max(1, throttles):.3f} ms each (budget {budget} ms), "
+    each = boosted / max(1, throttles)
+    say(f"{throttles} throttles, boosted {boosted:.1f} ms = {each:.3f} ms each (budget {budget} ms), "
         f"{boosted / allowed:.3f} of what the budgets allow; co-tenants {share:.3f} of vanilla")
     return throttles, boosted, budget, allowed, share, told
 

@@ -38,7 +38,8 @@ class Domain:
         metadata = f"<metadata>\n    {self.metadata}\n  </metadata>" if self.metadata else ""
         label = '<seclabel type="none" model="apparmor"/>' if apparmor() else ""
         pins = "".join(f'<vcpupin vcpu="{i}" cpuset="{self.cpu}"/>' for i in range(self.max_vcpus))
-        return f"""<domain type="{'kvm' if self.accel == 'kvm' else 'qemu'}" xmlns:qemu="http://libvirt.org/schemas/domain/qemu/1.0">
+        kind = "kvm" if self.accel == "kvm" else "qemu"
+        return f"""<domain type="{kind}" xmlns:qemu="http://libvirt.org/schemas/domain/qemu/1.0">
   <name>{self.name}</name>
   {metadata}
   <memory unit="MiB">32</memory>

@@ -7,15 +7,20 @@
 
 using namespace pvsched;
 
-TEST_GROUP(Config){
-    static ConfigReading read(const std::string& text){return read_config(text, "f.conf", default_config());
-}
-static std::string fault(const std::string& text) {
+namespace {
+
+ConfigReading read(const std::string& text) { return read_config(text, "f.conf", default_config()); }
+
+std::string fault(const std::string& text) {
   auto reading = read(text);
   return reading.faults.size() == 1 ? reading.faults[0] : std::to_string(reading.faults.size()) + " faults";
 }
-}
-;
+
+}  // namespace
+
+// clang-format off
+TEST_GROUP(Config){};
+// clang-format on
 
 TEST(Config, nothing_means_the_defaults) {
   auto reading = read("");

@@ -190,15 +190,15 @@ TEST(Decide, an_interrupt_that_is_never_handled_is_let_go_after_its_run_time) {
 
 TEST(Decide, bad_words_select_the_baseline) {
   const std::vector<__u64> bad = {
-      word(kValid | 0x04),                              // unknown flag
-      word(kValid, 0x10),                               // unknown critical bit
-      word(kValid, 0, 0, 4),                            // no such policy
-      word(kValid, 0, 0, PVSCHED_SCHED_FIFO, 0, 0),     // real time without priority
-      word(kValid, 0, 0, PVSCHED_SCHED_FIFO, 0, 100),   // above 99
-      word(kValid, 0, 0, PVSCHED_SCHED_OTHER, 20),      // nice above 19
-      word(kValid, 0, 0, PVSCHED_SCHED_OTHER, -21),     // nice below -20
-      word(kValid, 0, 0, PVSCHED_SCHED_OTHER, 0, 1),    // fair with a priority
-      pending(word(kValid), PVSCHED_SCHED_RR, 0, 0),    // the pending task's
+      word(kValid | 0x04),  // unknown flag
+      word(kValid, 0x10),  // unknown critical bit
+      word(kValid, 0, 0, 4),  // no such policy
+      word(kValid, 0, 0, PVSCHED_SCHED_FIFO, 0, 0),  // real time without priority
+      word(kValid, 0, 0, PVSCHED_SCHED_FIFO, 0, 100),  // above 99
+      word(kValid, 0, 0, PVSCHED_SCHED_OTHER, 20),  // nice above 19
+      word(kValid, 0, 0, PVSCHED_SCHED_OTHER, -21),  // nice below -20
+      word(kValid, 0, 0, PVSCHED_SCHED_OTHER, 0, 1),  // fair with a priority
+      pending(word(kValid), PVSCHED_SCHED_RR, 0, 0),  // the pending task's
   };
   for (__u64 w : bad) {
     CHECK(pvs_read_intent(&l, w) & PVS_NEED_BAD);
@@ -258,8 +258,9 @@ TEST(Decide, property_budget_and_caps_hold_and_the_baseline_is_reached) {
         after = deadline - now;
         ev = PVS_EV_TIMER;
       }
-      __u64 intent = pick(2) ? random() : word(kValid, static_cast<__u8>(pick(16)), static_cast<__u8>(pick(256)),
-                                               PVSCHED_SCHED_FIFO, 0, static_cast<__u8>(1 + pick(99)));
+      __u64 intent = pick(2) ? random()
+                             : word(kValid, static_cast<__u8>(pick(16)), static_cast<__u8>(pick(256)),
+                                    PVSCHED_SCHED_FIFO, 0, static_cast<__u8>(1 + pick(99)));
       unsigned before = pvs_decision_class(m.decision);
       bool ran_boosted = run == PVS_RUN_RUNNING && before != PVSCHED_CLASS_BASELINE;
       pvs_outcome out = step(ev, intent, after);

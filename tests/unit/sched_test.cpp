@@ -7,12 +7,12 @@
 #include <fstream>
 #include <string>
 
+#include <CppUTest/TestHarness.h>
+
 #include "decide.h"
 #include "sched/attr.h"
 #include "sched/baselines.h"
 #include "sched/rt_group.h"
-
-#include <CppUTest/TestHarness.h>
 
 using namespace pvsched;
 namespace fs = std::filesystem;
