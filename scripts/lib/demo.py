@@ -21,6 +21,8 @@ from testbed.util import Failure, Skip, processes, read, wait_for  # noqa: E402
 
 MODES = ("vanilla", "static", "pvsched")
 NAME = "pvsched-demo"
+COTENANTS = 6  # on the vCPU's CPU, each a session, and so a scheduling group, of its own
+PERIOD_US = 12000  # long enough for the vCPU to have used its slice when the interrupt comes
 
 
 def say(text):
@@ -165,7 +167,7 @@ def demonstrate(options):
         daemon = host.enter_context(Daemon(host))
         host.install_hook(daemon.socket)
         scenario = "busy" if host.accel == "kvm" else "task"
-        domain = host.enter_context(Domain(host, NAME, f"scenario={scenario} wait=yes print=each areas=wait"))
+        domain = host.enter_context(Domain(host, NAME, f"scenario={scenario} period_us={PERIOD_US} wait=yes print=each areas=wait"))
         say(f"virsh start {NAME}")
         daemon.ctl("disable")  # the baseline is measured before pvsched may touch it
         domain.start()
@@ -180,7 +182,7 @@ def demonstrate(options):
         groups = rt_groups(tid)
         say(f"vCPU thread {tid}, device {vm['device'].get('transport')}, actuator {daemon.status()['actuator']}, "
             f"real time {vm.get('rt_mode')} ({groups[-1] if groups else 'no RT groups'})")
-        with Hogs(domain.cpu) as hogs:
+        with Hogs(domain.cpu, COTENANTS) as hogs:
             values, ops = run_rounds(daemon, tid, guest, hogs, options.rounds, options.samples)
             vm = daemon.vm(NAME)
         result = report(vm, daemon.status(), host, values, ops, before, pid)
@@ -196,7 +198,7 @@ def main():
     parser.add_argument("--builddir", required=True)
     parser.add_argument("--json")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--samples", type=int, default=500)
+    parser.add_argument("--samples", type=int, default=200)
     parser.add_argument("--accel", choices=("kvm", "tcg"))
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that contexts end

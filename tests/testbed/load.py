@@ -24,6 +24,7 @@ class Hogs:
 
     def _work(self, number):
         parent = os.getppid()
+        os.setsid()  # with autogroups a session is one tenant, as a VM in its cgroup is
         os.sched_setaffinity(0, {self.cpu})
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         done = 0
