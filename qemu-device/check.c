@@ -16,6 +16,10 @@
 #if !defined(PVSCHED_QEMU_VERSION) || !defined(PVSCHED_QEMU_PACKAGE)
 #error "the build defines the QEMU version and package"
 #endif
+
+/* What pvschedctl doctor looks for in the file, without loading it. */
+const char pvsched_qemu_mark[] __attribute__((used)) =
+    "pvsched-for-qemu=" PVSCHED_QEMU_VERSION;
 #ifndef PVSCHED_SIZE_SKEW
 #define PVSCHED_SIZE_SKEW 0
 #endif
