@@ -200,6 +200,10 @@ __attribute__((noinline)) int evaluate(__u32 tid, __u32 ev)
 	}
 	if (arm)
 		bpf_timer_start(&v->timer, arm, 0);
+	if (l->debug && (changed || l->debug > 1)) {
+		bpf_printk("pvsched: vm %u vcpu %u event %u", vm, slot, ev);
+		bpf_printk("pvsched: need %llx state %llx", need, state);
+	}
 	return 0;
 }
 
