@@ -23,11 +23,7 @@
 #ifndef PVSCHED_DECIDE_H
 #define PVSCHED_DECIDE_H
 
-#include "policy.h"
-
-#ifndef __always_inline
-#define __always_inline inline __attribute__((always_inline))
-#endif
+#include "intent.h"
 
 #define PVS_BARRIER() __asm__ __volatile__("" ::: "memory")
 
@@ -69,7 +65,7 @@ struct pvs_machine {
 	__u8 run;	  /* enum pvs_run */
 	__u8 reasons;	  /* PVS_REASON_* */
 	__u8 irq_seq;	  /* the intent's, when the last interrupt came */
-	__u8 pad;
+	__u8 late; /* class being taken back; 0: it is in force no more */
 };
 
 struct pvs_outcome {
@@ -78,36 +74,10 @@ struct pvs_outcome {
 	__u8 changed;	/* differs from what was in force */
 	__u8 critical_throttle; /* this step found the budget empty */
 	__u8 total_throttle;
-	__u64 ran;	/* run time charged by this step, ns */
-	__u8 ran_class; /* in this class */
+	__u64 ran;	   /* run time charged by this step, ns */
+	__u64 ran_boosted; /* of which boosted */
+	__u8 ran_class;	   /* in this class */
 };
-
-static __always_inline __u32 pvs_decision(__u8 class_, __u8 policy, __s8 nice,
-					  __u8 rt)
-{
-	return (__u32)class_ | (__u32)policy << 8 | (__u32)(__u8)nice << 16 |
-	       (__u32)rt << 24;
-}
-
-static __always_inline __u8 pvs_decision_class(__u64 decision)
-{
-	return (__u8)decision;
-}
-
-static __always_inline __u8 pvs_decision_policy(__u64 decision)
-{
-	return (__u8)(decision >> 8);
-}
-
-static __always_inline __s8 pvs_decision_nice(__u64 decision)
-{
-	return (__s8)(__u8)(decision >> 16);
-}
-
-static __always_inline __u8 pvs_decision_rt(__u64 decision)
-{
-	return (__u8)(decision >> 24);
-}
 
 static __always_inline __u64 pvs_sub_floor(__u64 a, __u64 b)
 {
@@ -133,127 +103,7 @@ pvs_machine_init(struct pvs_machine *m, const struct pvs_limits *l, __u64 now)
 	m->run = PVS_RUN_RUNNING; /* not known yet; never raised like this */
 	m->reasons = 0;
 	m->irq_seq = 0;
-	m->pad = 0;
-}
-
-/* --- the intent ----------------------------------------------------------- */
-
-static __always_inline __u8 pvs_field(__u64 word, int shift)
-{
-	return (__u8)(word >> shift);
-}
-
-/* One task as the guest describes it: is it within the contract? */
-static __always_inline int pvs_task_ok(__u8 policy, __s8 nice, __u8 rt)
-{
-	int rt_policy = policy == PVSCHED_SCHED_FIFO ||
-			policy == PVSCHED_SCHED_RR;
-	int known = rt_policy || policy == PVSCHED_SCHED_OTHER ||
-		    policy == PVSCHED_SCHED_BATCH ||
-		    policy == PVSCHED_SCHED_IDLE ||
-		    policy == PVSCHED_SCHED_DEADLINE;
-
-	if (!known || nice < PVSCHED_NICE_MIN || nice > PVSCHED_NICE_MAX)
-		return 0;
-	if (rt_policy)
-		return rt >= PVSCHED_RT_MIN && rt <= PVSCHED_RT_MAX;
-	return rt == 0;
-}
-
-/* Is the word within the contract (R9)? A word without VALID always is: it
- * says nothing. */
-static __always_inline int pvs_intent_ok(__u64 w)
-{
-	__u8 flags = pvs_field(w, PVSCHED_INTENT_FLAGS_SHIFT);
-	__u8 policies = pvs_field(w, PVSCHED_INTENT_CUR_POLICY_SHIFT);
-
-	if (!(flags & PVSCHED_INTENT_VALID))
-		return 1;
-	if (flags & ~PVSCHED_INTENT_FLAGS_ALL)
-		return 0;
-	if (pvs_field(w, PVSCHED_INTENT_CRITICAL_SHIFT) & ~PVSCHED_CRITICAL_ALL)
-		return 0;
-	if (!pvs_task_ok(policies & 0xf,
-			 (__s8)pvs_field(w, PVSCHED_INTENT_CUR_NICE_SHIFT),
-			 pvs_field(w, PVSCHED_INTENT_CUR_RT_SHIFT)))
-		return 0;
-	if (!(flags & PVSCHED_INTENT_PENDING))
-		return 1;
-	return pvs_task_ok(policies >> PVSCHED_INTENT_PEND_POLICY_SHIFT,
-			   (__s8)pvs_field(w, PVSCHED_INTENT_PEND_NICE_SHIFT),
-			   pvs_field(w, PVSCHED_INTENT_PEND_RT_SHIFT));
-}
-
-/* The boost one guest task asks for, cut to the administrator's caps; 0: none. */
-static __always_inline __u32 pvs_task_boost(const struct pvs_limits *l,
-					    __u8 policy, __s8 nice, __u8 rt)
-{
-	if (policy == PVSCHED_SCHED_DEADLINE) {
-		policy = l->rt_policy;
-		rt = PVSCHED_RT_MAX;
-	}
-	if (policy == PVSCHED_SCHED_FIFO || policy == PVSCHED_SCHED_RR) {
-		if (l->rt_max == 0)
-			return 0;
-		return pvs_decision(PVSCHED_CLASS_TASK, policy, 0,
-				    rt < l->rt_max ? rt : l->rt_max);
-	}
-	if (policy != PVSCHED_SCHED_OTHER || nice >= 0 || l->nice_min >= 0)
-		return 0;
-	return pvs_decision(PVSCHED_CLASS_TASK, PVSCHED_SCHED_OTHER,
-			    nice > l->nice_min ? nice : l->nice_min, 0);
-}
-
-/* Larger is more urgent: real-time above fair, then by priority. */
-static __always_inline int pvs_rank(__u32 body)
-{
-	__u8 rt = pvs_decision_rt(body);
-
-	return rt ? 100 + rt : -pvs_decision_nice(body);
-}
-
-/*
- * A checked need: the task's boost body in 0..31 (0: none), the irq seq in
- * 32..39, PVS_NEED_* in 40..47. One word, so that the BPF verifier takes it
- * for any value and need not follow how it came about.
- */
-#define PVS_NEED_VALID (1ull << 40)    /* the guest has a driver */
-#define PVS_NEED_IDLE (1ull << 41)     /* it is about to halt */
-#define PVS_NEED_CRITICAL (1ull << 42) /* in a critical section */
-#define PVS_NEED_BAD (1ull << 43)      /* the word broke the contract */
-#define PVS_NEED_SEQ_SHIFT 32
-
-static __always_inline __u64 pvs_read_intent(const struct pvs_limits *l,
-					     __u64 w)
-{
-	__u8 flags = pvs_field(w, PVSCHED_INTENT_FLAGS_SHIFT);
-	__u8 policies = pvs_field(w, PVSCHED_INTENT_CUR_POLICY_SHIFT);
-	__u32 task, pending = 0;
-	__u64 need;
-
-	if (!pvs_intent_ok(w))
-		return PVS_NEED_BAD;
-	if (!(flags & PVSCHED_INTENT_VALID))
-		return 0;
-	task = pvs_task_boost(l, policies & 0xf,
-			      (__s8)pvs_field(w, PVSCHED_INTENT_CUR_NICE_SHIFT),
-			      pvs_field(w, PVSCHED_INTENT_CUR_RT_SHIFT));
-	if (flags & PVSCHED_INTENT_PENDING)
-		pending = pvs_task_boost(
-			l, policies >> PVSCHED_INTENT_PEND_POLICY_SHIFT,
-			(__s8)pvs_field(w, PVSCHED_INTENT_PEND_NICE_SHIFT),
-			pvs_field(w, PVSCHED_INTENT_PEND_RT_SHIFT));
-	if (pending && (!task || pvs_rank(pending) > pvs_rank(task)))
-		task = pending;
-
-	need = PVS_NEED_VALID | task;
-	need |= (__u64)pvs_field(w, PVSCHED_INTENT_IRQ_SEQ_SHIFT)
-		<< PVS_NEED_SEQ_SHIFT;
-	if (flags & PVSCHED_INTENT_IDLE)
-		need |= PVS_NEED_IDLE;
-	if (pvs_field(w, PVSCHED_INTENT_CRITICAL_SHIFT))
-		need |= PVS_NEED_CRITICAL;
-	return need;
+	m->late = 0;
 }
 
 /* --- the steps ------------------------------------------------------------ */
@@ -263,26 +113,50 @@ static __always_inline void pvs_refill(__u64 *left, __u64 budget, __u64 credit)
 	*left = pvs_min(budget, *left + credit);
 }
 
-/* Charges the time from m->stamp to now. */
+/* Charges boosted run time to the budgets. */
+static __always_inline void pvs_charge(struct pvs_machine *m, __u8 class_,
+				       __u64 ns)
+{
+	m->total_left = pvs_sub_floor(m->total_left, ns);
+	if (class_ == PVSCHED_CLASS_CRITICAL)
+		m->critical_left = pvs_sub_floor(m->critical_left, ns);
+}
+
+/*
+ * Charges the time from m->stamp to now. A boost that was ended is charged
+ * until it was really taken back, at `in_force_until`: else a guest that lets
+ * go and claims again at once would run for the actuator's delay for nothing.
+ */
 static __always_inline void pvs_settle(struct pvs_machine *m,
-				       const struct pvs_limits *l, __u64 now,
+				       const struct pvs_limits *l,
+				       __u64 in_force_until, __u64 now,
 				       struct pvs_outcome *out)
 {
 	__u8 class_ = pvs_decision_class(m->decision);
 	__u64 dt = pvs_sub_floor(now, m->stamp);
-	__u64 from;
+	__u64 boosted = dt, from;
 
+	if (class_ == PVSCHED_CLASS_BASELINE) {
+		class_ = m->late;
+		boosted = pvs_min(dt, pvs_sub_floor(in_force_until, m->stamp));
+		if (class_ == PVSCHED_CLASS_BASELINE)
+			boosted = 0;
+		if (in_force_until < now)
+			m->late = PVSCHED_CLASS_BASELINE;
+	}
 	out->ran_class = class_;
 	if (m->run == PVS_RUN_RUNNING) {
 		out->ran = dt;
 		m->reason_ran += dt;
+		out->ran_boosted = boosted;
 	}
-	if (m->run == PVS_RUN_RUNNING && class_ != PVSCHED_CLASS_BASELINE) {
-		m->total_left = pvs_sub_floor(m->total_left, dt);
-		if (class_ == PVSCHED_CLASS_CRITICAL)
-			m->critical_left = pvs_sub_floor(m->critical_left, dt);
-		m->rest_since = m->stamp + dt;
-	} else {
+	PVS_BARRIER();
+	if (out->ran_boosted) {
+		pvs_charge(m, class_, boosted);
+		m->rest_since = m->stamp + boosted;
+	}
+	PVS_BARRIER();
+	if (out->ran_boosted < dt) {
 		from = m->rest_since + PVS_RECOVERY_NS;
 		if (from < m->stamp)
 			from = m->stamp;
@@ -438,21 +312,24 @@ static __always_inline void pvs_bound(const struct pvs_machine *m,
 
 /*
  * One event. `need` is what pvs_read_intent() made of the guest's word, 0 where
- * it has no area; `on` is the global switch; `now` is not before m->stamp. The
- * machine takes the new state, `out` says what is to be done.
+ * it has no area; `on` is the global switch; `in_force_until` is when a boost
+ * was last in force on the thread, `now` if it still is; `now` is not before
+ * m->stamp. The machine takes the new state, `out` says what is to be done.
  *
  * The barriers are for the BPF verifier: what went through memory is any value
  * to it, so the phases' paths add up instead of multiplying.
  */
 static __always_inline void pvs_step(struct pvs_machine *m,
 				     const struct pvs_limits *l, __u64 need,
-				     enum pvs_event ev, int on, __u64 now,
+				     enum pvs_event ev, int on,
+				     __u64 in_force_until, __u64 now,
 				     struct pvs_outcome *out)
 {
 	out->deadline = PVS_NEVER;
 	out->decision = 0;
 	out->ran = 0;
-	pvs_settle(m, l, now, out);
+	out->ran_boosted = 0;
+	pvs_settle(m, l, in_force_until, now, out);
 	PVS_BARRIER();
 	out->critical_throttle = pvs_throttle(&m->critical_until,
 					      m->critical_left, l->critical_ns,
@@ -469,7 +346,7 @@ static __always_inline void pvs_step(struct pvs_machine *m,
 	PVS_BARRIER();
 	/* Lazy: what runs is lowered, never raised. */
 	if (m->run == PVS_RUN_RUNNING &&
-	    pvs_decision_class(out->decision) > pvs_decision_class(m->decision))
+	    pvs_urgency(out->decision) > pvs_urgency(m->decision))
 		out->decision = m->decision;
 	PVS_BARRIER();
 	pvs_bound(m, l, now, out);
@@ -477,6 +354,8 @@ static __always_inline void pvs_step(struct pvs_machine *m,
 	if (out->deadline < now + PVS_TIMER_MIN_NS)
 		out->deadline = now + PVS_TIMER_MIN_NS;
 	out->changed = out->decision != m->decision;
+	if (out->changed && pvs_decision_class(m->decision))
+		m->late = pvs_decision_class(m->decision);
 	m->decision = out->decision;
 }
 

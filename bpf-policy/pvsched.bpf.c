@@ -61,7 +61,7 @@ static __always_inline void count(struct pvs_vcpu *v, struct pvs_stats *s,
 	s->events++;
 	s->run_ns += out->ran;
 	if (out->ran_class < 3)
-		s->boosted_ns[out->ran_class] += out->ran;
+		s->boosted_ns[out->ran_class] += out->ran_boosted;
 	s->critical_throttles += out->critical_throttle;
 	s->total_throttles += out->total_throttle;
 	if (out->changed) {
@@ -138,7 +138,7 @@ __attribute__((noinline)) int evaluate(__u32 tid, __u32 ev)
 	struct pvs_limits *l;
 	struct pvs_stats *s;
 	struct pvs_record record;
-	__u64 now, need = 0, state, arm = 0;
+	__u64 now, need = 0, state, arm = 0, until;
 	__u32 vm, index, slot, busy = 1;
 	int on, changed;
 
@@ -158,6 +158,9 @@ __attribute__((noinline)) int evaluate(__u32 tid, __u32 ev)
 	if (guest)
 		need = read_intent(*(volatile __u64 *)&guest->intent, l);
 	now = bpf_ktime_get_ns();
+	until = box->applied_at;
+	if (pvs_decision_class(*(volatile __u64 *)&box->applied))
+		until = now; /* still in force */
 
 	bpf_spin_lock(&v->lock);
 	if (ev == PVS_EV_TIMER)
@@ -165,7 +168,7 @@ __attribute__((noinline)) int evaluate(__u32 tid, __u32 ev)
 	if (now < v->machine.stamp)
 		now = v->machine.stamp; /* events of two CPUs crossed */
 	out = &v->outcome;
-	pvs_step(&v->machine, l, need, ev, on, now, out);
+	pvs_step(&v->machine, l, need, ev, on, until, now, out);
 	PVS_BARRIER();
 	count(v, s, out, ev, now);
 	if (need & PVS_NEED_BAD)
@@ -182,7 +185,7 @@ __attribute__((noinline)) int evaluate(__u32 tid, __u32 ev)
 		*(volatile __u64 *)&host->state = state;
 	}
 	if (out->deadline != PVS_NEVER &&
-	    (!v->armed || out->deadline < v->armed)) {
+	    (v->armed <= now || out->deadline < v->armed)) {
 		v->armed = out->deadline;
 		arm = pvs_sub_floor(out->deadline, now);
 	}
@@ -196,10 +199,13 @@ __attribute__((noinline)) int evaluate(__u32 tid, __u32 ev)
 		record.index = index;
 		if (bpf_ringbuf_output(&ring, &record, sizeof(record),
 				       BPF_RB_FORCE_WAKEUP))
-			box->in_flight = 0; /* the next change tries again */
+			box->in_flight = 0; /* the actuator looks by itself */
 	}
-	if (arm)
-		bpf_timer_start(&v->timer, arm, 0);
+	if (arm && bpf_timer_start(&v->timer, arm, 0)) {
+		bpf_spin_lock(&v->lock);
+		v->armed = 0; /* the next event tries again */
+		bpf_spin_unlock(&v->lock);
+	}
 	if (l->debug && (changed || l->debug > 1)) {
 		bpf_printk("pvsched: vm %u vcpu %u event %u", vm, slot, ev);
 		bpf_printk("pvsched: need %llx state %llx", need, state);
@@ -349,7 +355,8 @@ int BPF_PROG(__kvm_vcpu_kick, struct kvm_vcpu *vcpu)
  * Makes the timer of a new vCPU, or evaluates one (or all of a VM, one call
  * each) after limits, areas or switches changed. A classifier, because it may
  * take the lock and init a timer on every kernel since 5.15, and nothing of it
- * runs in the scheduler's context. Returns 0, or 1 if the TID is unknown.
+ * runs in the scheduler's context. Returns 0, 1 if the TID is unknown, 2 if
+ * there is no timer.
  */
 SEC("tc")
 int control(struct __sk_buff *skb)
@@ -369,9 +376,14 @@ int control(struct __sk_buff *skb)
 			return 1;
 		bpf_spin_lock(&v->lock);
 		pvs_machine_init(&v->machine, l, now);
+		v->seq = 0;
+		v->published = 0;
+		v->armed = 0;
+		v->woken = 0;
 		bpf_spin_unlock(&v->lock);
-		bpf_timer_init(&v->timer, &vcpus, CLOCK_MONOTONIC);
-		bpf_timer_set_callback(&v->timer, on_timer);
+		if (bpf_timer_init(&v->timer, &vcpus, CLOCK_MONOTONIC) ||
+		    bpf_timer_set_callback(&v->timer, on_timer))
+			return 2;
 	}
 	evaluate(tid, PVS_EV_ADMIN);
 	return 0;

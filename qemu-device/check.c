@@ -19,7 +19,7 @@
 
 /* What pvschedctl doctor looks for in the file, without loading it. */
 const char pvsched_qemu_mark[] __attribute__((used)) =
-    "pvsched-for-qemu=" PVSCHED_QEMU_VERSION;
+    "pvsched-for-qemu=" PVSCHED_QEMU_VERSION " (" PVSCHED_QEMU_PACKAGE ")";
 #ifndef PVSCHED_SIZE_SKEW
 #define PVSCHED_SIZE_SKEW 0
 #endif

@@ -282,6 +282,7 @@ Status Policy::run_control(pid_t tid, bool init) {
   globals_->control_init = init ? 1 : 0;
   if (int err = bpf_prog_test_run_opts(control_fd_, &run); err)
     return Error::system("cannot run the policy's control program", -err);
+  if (run.retval == 2) return Error("the kernel gives no timer for thread " + std::to_string(tid));
   if (run.retval != 0) return Error("thread " + std::to_string(tid) + " is not under the policy");
   return {};
 }
@@ -294,19 +295,20 @@ void Policy::update_only_vcpu(VmId vm) {
     if (vcpu && vcpu->vm == vm) bpf_map_update_elem(apics_fd_, &key, &vcpu->spec.tid, BPF_ANY);
 }
 
-Result<unsigned> Policy::reserve_vcpu() const {
+Result<unsigned> Policy::reserve_vcpu() {
   auto free = std::find(vcpus_.begin(), vcpus_.end(), nullptr);
   if (free == vcpus_.end())
     return Error("all " + std::to_string(PVS_MAX_VCPUS) + " vCPU entries of the policy are taken");
-  return static_cast<unsigned>(free - vcpus_.begin());
+  auto index = static_cast<unsigned>(free - vcpus_.begin());
+  std::memset(&mailboxes_[index], 0, sizeof(mailboxes_[index]));
+  std::memset(&stats_[index], 0, sizeof(stats_[index]));
+  return index;
 }
 
 Status Policy::add_vcpu(VmId vm, unsigned index, const VcpuSpec& spec) {
   if (links_.empty())
     if (auto status = attach(); !status) return status.error();
 
-  std::memset(&mailboxes_[index], 0, sizeof(mailboxes_[index]));
-  std::memset(&stats_[index], 0, sizeof(stats_[index]));
   pvs_vcpu record{};
   record.index = index;
   record.vm = vm;

@@ -47,8 +47,9 @@ class Policy {
   Result<AreaFds> create_areas(VmId vm, unsigned slots);
   void drop_areas(VmId vm);
 
-  /// An index that no thread has; the next add_vcpu() takes it. Errors: all PVS_MAX_VCPUS taken.
-  Result<unsigned> reserve_vcpu() const;
+  /// An index that no thread has, its mailbox and statistics empty; the next add_vcpu() takes it. Errors: all
+  /// PVS_MAX_VCPUS taken.
+  Result<unsigned> reserve_vcpu();
   /// Puts a thread under the policy as `index`. Attaches the programs with the first thread. Errors: attaching fails,
   /// the thread is registered already.
   Status add_vcpu(VmId vm, unsigned index, const VcpuSpec& spec);

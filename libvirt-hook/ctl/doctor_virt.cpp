@@ -93,6 +93,18 @@ Finding check_hook(const DoctorEnv& env) {
           "install the package's hook as " + folder + "/50-pvsched, then kill -HUP libvirtd"};
 }
 
+// Whether "7.2.22 (1:7.2+dfsg-7)" names the package in "... (Debian 1:7.2+dfsg-7+b3)", binary rebuilds apart: the
+// plugin refuses another one.
+bool same_package(const std::string& running, const std::string& built) {
+  const auto open = built.find('('), close = built.rfind(')');
+  if (open == std::string::npos || close == std::string::npos || close < open) return true;
+  const std::string package = built.substr(open + 1, close - open - 1);
+  const auto at = running.find(package);
+  if (at == std::string::npos) return false;
+  const std::string rest = running.substr(at + package.size());
+  return rest.empty() || rest[0] == ')' || rest.rfind("+b", 0) == 0;
+}
+
 Finding check_plugin(const DoctorEnv& env) {
   auto text = read_file(env.root + env.plugin, 64 << 20);
   if (!text)
@@ -105,7 +117,7 @@ Finding check_plugin(const DoctorEnv& env) {
   const std::string built = printable(text->substr(pos + std::strlen(kVersionMark)).c_str(), 80);
   auto running = env.qemu_version();
   if (!running) return {"plugin", Verdict::kSkipped, running.error().text(), ""};
-  if (plain_version(*running) != plain_version(built))
+  if (plain_version(*running) != plain_version(built) || !same_package(*running, built))
     return {
         "plugin", Verdict::kBad,
         env.plugin + " is for QEMU " + built + ", installed is " + printable(running->substr(0, running->find('\n'))),

@@ -4,9 +4,13 @@
 #include <fcntl.h>
 #include <pwd.h>
 #include <sys/file.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 
 #include <csignal>
+#include <cstddef>
+#include <string_view>
 
 #include <systemd/sd-daemon.h>
 
@@ -22,6 +26,21 @@ Result<Fd> lock_instance(const std::string& run_dir) {
   if (!fd) return Error::system(path);
   if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0)
     return Error("another pvschedd runs with the run directory " + run_dir, EEXIST);
+  return fd;
+}
+
+// One daemon for a host's libvirt, whatever their run directories: two would replace each other's areas and take each
+// other's boosts for baselines. A name in the abstract namespace is gone with its process.
+Result<Fd> lock_host() {
+  Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!fd) return Error::system("cannot make the host's lock");
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  constexpr std::string_view name = "pvschedd-serves-libvirt";
+  name.copy(address.sun_path + 1, name.size());
+  const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
+  if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), size) != 0)
+    return Error("another pvschedd serves this host's VMs: stop it first, as by 'systemctl stop pvschedd'", EEXIST);
   return fd;
 }
 
@@ -50,6 +69,11 @@ Status App::prepare() {
   auto lock = lock_instance(config_.run_dir);
   if (!lock) return lock.error();
   lock_ = lock.take();
+  if (config_.libvirt_uri != "none" && !config_.libvirt_uri.starts_with("test:")) {
+    auto host = lock_host();
+    if (!host) return host.error();
+    host_lock_ = host.take();
+  }
   make_qmp_directory(config_.run_dir);
 
   EngineOptions engine_options;

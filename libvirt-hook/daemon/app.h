@@ -34,6 +34,7 @@ class App {
   Config config_;
   std::function<Result<Config>()> reread_;
   Fd lock_;
+  Fd host_lock_;
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<LibvirtHost> host_;
   std::unique_ptr<Sessions> sessions_;

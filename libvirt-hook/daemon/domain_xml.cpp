@@ -44,7 +44,14 @@ std::string qmp_socket_of(const std::vector<std::string>& arguments) {
   for (std::size_t i = 0; i + 1 < arguments.size(); ++i) {
     if (arguments[i] != "-qmp" && arguments[i] != "--qmp") continue;
     const std::string& value = arguments[i + 1];
-    if (value.rfind("unix:", 0) == 0) return value.substr(5, value.find(',') - 5);
+    if (value.rfind("unix:", 0) != 0) continue;
+    std::string path;
+    for (std::size_t at = 5; at < value.size(); ++at) {
+      if (value[at] == ',' && (at + 1 == value.size() || value[at + 1] != ',')) break;
+      if (value[at] == ',') ++at;  // QEMU writes a comma of the path twice
+      path += value[at];
+    }
+    return path;
   }
   return "";
 }

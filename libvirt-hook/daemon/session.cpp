@@ -171,7 +171,7 @@ void Session::close(bool orderly, std::function<void()> done) {
   next_.reset();
   tick_.reset();
   for (auto& fn : std::exchange(waiting_, {})) post([fn] { fn(Error("session closed", ECANCELED)); });
-  const std::string path = device_ && device_->provided ? device_->path : "";
+  const std::string path = device_ && device_->offered ? device_->path : "";
   forget_process();
   auto qmp = orderly && !path.empty() && qmp_ && qmp_->healthy() ? std::move(qmp_) : nullptr;
   drop_qmp();

@@ -109,6 +109,7 @@ class Session {
     std::string path;
     unsigned slots = 0;
     bool provided = false;
+    bool offered = false;  ///< areas were sent, whether or not they were taken
     std::string trouble;  ///< why not, once logged
     unsigned failures = 0;
     unsigned skip = 0;  ///< passes to let go by before the next try

@@ -89,7 +89,11 @@ Status Session::adopt_process(pid_t pid) {
     expected = read_pid_file(env_.libvirt_run + "/" + target_.name + ".pid");
     if (expected) source = "libvirt's pid file";
   }
-  if (!expected && qmp_->peer() > 0) expected = qmp_->peer();
+  // Whoever answers on the socket gets the VM's areas: it must be the VM, not another QEMU that took its place.
+  if (qmp_->peer() > 0 && (!expected || qmp_->peer() != pid)) {
+    expected = qmp_->peer();
+    source = "its QMP socket";
+  }
   if (expected && *expected != pid)
     return Error("QEMU names vCPU threads of process " + std::to_string(pid) + ", but by " + source +
                      " it is process " + std::to_string(*expected),

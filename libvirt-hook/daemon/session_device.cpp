@@ -68,9 +68,13 @@ Task<Result<std::string>> Session::find_device() {
 
 Task<Status> Session::update_device() {
   if (device_) {
-    Result<Json> type = co_await get(device_->path, "type");
-    if (!type && type.error().code() != kQmpRefused) co_return type.error();
-    if (!type || *type != "pvsched") device_gone();
+    // The device may be gone, another one of its name, or without the areas that it was given.
+    Result<Json> areas = co_await get(device_->path, "areas");
+    if (!areas && areas.error().code() != kQmpRefused) co_return areas.error();
+    if (!areas)
+      device_gone();
+    else if (device_ && device_->provided && *areas == "")
+      device_->provided = false;
   }
   if (!device_) {
     Result<std::string> found = co_await find_device();
@@ -126,6 +130,7 @@ Task<Status> Session::provide_areas() {
     Result<Json> passed = co_await ask("getfd", std::move(arguments), std::move(fds));
     if (!passed) co_return passed.error();
   }
+  device_->offered = true;  // from here on an orderly end takes them back
   Status set_areas = co_await set(path, "areas", std::string(kGuestFdName) + ":" + kHostFdName);
   if (!set_areas) co_return set_areas;
   Status set_policy = co_await set(path, "policy", kPolicy);

@@ -67,6 +67,9 @@ Result<Reply> ask(const std::string& socket_path, const Call& call, const Deadli
   return reply;
 }
 
+/// No status that a shell, the loader or a crash gives: the stub lets only this one refuse a start.
+constexpr int kRefused = 77;
+
 /// The exit code.
 int forward(const std::string& socket_path, Call call, const Deadline& deadline) {
   auto say = [&](std::string_view text) {
@@ -86,7 +89,7 @@ int forward(const std::string& socket_path, Call call, const Deadline& deadline)
   for (const std::string& warning : reply->warnings) say(warning);
   if (reply->ok) return 0;
   say(reply->message.empty() ? "pvschedd refuses without a reason" : reply->message);
-  return may_refuse(call.operation) ? EXIT_FAILURE : 0;
+  return may_refuse(call.operation) ? kRefused : 0;
 }
 
 }  // namespace

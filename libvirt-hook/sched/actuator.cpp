@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -38,6 +39,8 @@ void count_delay(__u64* histogram, std::uint64_t ns) {
 Result<std::unique_ptr<Actuator>> Actuator::start(Policy& policy, Baselines& baselines, Guardian& guardian,
                                                   int priority) {
   std::unique_ptr<Actuator> actuator(new Actuator(policy, baselines, guardian));
+  // Pages are locked as they are touched: stacks of other threads are not made resident for this.
+  if (mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) != 0) return Error::system("cannot lock pvschedd's memory");
   int ends[2];
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0)
     return Error::system("cannot make the actuator's command socket");
@@ -117,15 +120,16 @@ void Actuator::apply(unsigned index) {
   auto body = static_cast<std::uint32_t>(decision);
   if (!entry.active || __atomic_load_n(&box.dead, __ATOMIC_ACQUIRE)) return;
 
+  if (guardian_missing_) body = 0;  // nobody would take a boost back if this process died
   auto mode = static_cast<RtMode>(entry.mode);
   std::uint32_t applied = entry.intended;
   if (body != applied) {
     SchedAttr now;
     if (get_attr(entry.tid, now) != 0) return;  // gone; the policy marks it dead
     bool mine = same_attr(now, attr_for(applied, entry.baseline, mode)) || same_attr(now, entry.baseline);
-    foreign_[index].store(!mine, std::memory_order_relaxed);
+    bool known = foreign_[index].exchange(!mine, std::memory_order_relaxed);
     if (!mine) {
-      ++stats.foreign;  // an administrator's own setting wins
+      stats.foreign += known ? 0 : 1;  // an administrator's own setting wins
       return;
     }
     SchedAttr wanted = attr_for(body, entry.baseline, mode);
@@ -139,20 +143,48 @@ void Actuator::apply(unsigned index) {
     ++stats.applies;
   }
   std::uint64_t done = monotonic_ns();
-  box.applied = decision;
   box.applied_at = done;
-  count_delay(stats.event_to_applied, done > box.decided_at ? done - box.decided_at : 0);
+  __atomic_store_n(&box.applied, (decision & ~PVS_DECISION_BODY) | body, __ATOMIC_RELEASE);
+  if (body == static_cast<std::uint32_t>(decision))
+    count_delay(stats.event_to_applied, done > box.decided_at ? done - box.decided_at : 0);
+}
+
+// Entries in use, in order; `visit` takes the index.
+template <typename Visit>
+void Actuator::each_active(Visit visit) {
+  unsigned left = baselines_->active;
+  for (unsigned index = 0; index < PVS_MAX_VCPUS && left > 0; ++index) {
+    if (!baselines_->entries[index].active) continue;
+    --left;
+    visit(index);
+  }
 }
 
 void Actuator::resync() {
-  // The guardian took everything back behind us (stopped for longer than the lease): start from the baselines.
+  // The guardian took boosts back behind us (stopped for longer than the lease), all or some: start from baselines.
   fence_ = baselines_->fence;
-  for (unsigned index = 0; index < PVS_MAX_VCPUS; ++index) {
+  each_active([this](unsigned index) {
     BaselineEntry& entry = baselines_->entries[index];
-    if (!entry.active) continue;
+    restore_thread(entry);
+    entry.previous = 0;
     entry.intended = 0;
     apply(index);
+  });
+}
+
+void Actuator::look_again() {
+  // What a full ring, a failed call or a foreign setting has left undone; also what was held back without a guardian.
+  last_look_ = monotonic_ns();
+  if (guardian_missing_ && guardian_.respawn()) {
+    guardian_missing_ = false;
+    watch(epoll_.get(), guardian_.pidfd(), kGuardian);
   }
+  each_active([this](unsigned index) {
+    const pvs_mailbox& box = policy_.mailbox(index);
+    if (static_cast<std::uint32_t>(__atomic_load_n(&box.decision, __ATOMIC_ACQUIRE)) !=
+        static_cast<std::uint32_t>(box.applied))
+      apply(index);
+  });
 }
 
 void Actuator::run(int priority) {
@@ -163,11 +195,13 @@ void Actuator::run(int priority) {
   if (!realtime_) setpriority(PRIO_PROCESS, static_cast<id_t>(syscall(SYS_gettid)), -20);
 
   for (;;) {
-    bool busy = baselines_->active > 0;
+    bool busy = baselines_->active > 0 || guardian_missing_;
+    int turn_ms = static_cast<int>(baselines_->lease_ms / 4);
     epoll_event events[3];
-    int n = epoll_wait(epoll_.get(), events, 3, busy ? static_cast<int>(baselines_->lease_ms / 4) : -1);
+    int n = epoll_wait(epoll_.get(), events, 3, busy ? turn_ms : -1);
     baselines_->heartbeat_ns.store(monotonic_ns(), std::memory_order_relaxed);
     if (baselines_->fence != fence_) resync();
+    if (busy && monotonic_ns() - last_look_ >= turn_ms * 1000000ull) look_again();
     for (int i = 0; i < n; ++i) {
       switch (static_cast<Wait>(events[i].data.u64)) {
         case kRecords:
@@ -181,8 +215,10 @@ void Actuator::run(int priority) {
           break;
         }
         case kGuardian:
+          // The next look starts another, not this turn: one that ends at once must not make this a busy loop.
           epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, guardian_.pidfd(), nullptr);
-          if (guardian_.respawn()) watch(epoll_.get(), guardian_.pidfd(), kGuardian);
+          guardian_missing_ = true;
+          each_active([this](unsigned index) { apply(index); });
           break;
       }
     }

@@ -43,6 +43,9 @@ class Actuator {
   void turn();  ///< waits until the thread has gone through its loop once
   void apply(unsigned index);
   void resync();
+  void look_again();
+  template <typename Visit>
+  void each_active(Visit visit);
   void serve_commands();
 
   Policy& policy_;
@@ -51,6 +54,8 @@ class Actuator {
   Fd command_, command_peer_;  ///< main thread's and actuator's ends: an index to release, the same index back
   Fd epoll_;
   std::uint32_t fence_ = 0;
+  std::uint64_t last_look_ = 0;
+  bool guardian_missing_ = false;
   std::atomic<bool> realtime_{false};
   std::atomic<bool> foreign_[PVS_MAX_VCPUS]{};
   std::thread thread_;

@@ -91,7 +91,7 @@ unsigned restore_all(BaselineTable& table, bool with_funds) {
     if (entry.active && !restore_thread(entry)) ++left;
   if (with_funds && left == 0)
     for (int i = kMaxFunds - 1; i >= 0; --i)  // children before parents
-      if (table.funds[i].active) give_back(table.funds[i]);
+      if (table.funds[i].active && !give_back(table.funds[i])) ++left;
   return left;
 }
 

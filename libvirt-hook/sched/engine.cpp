@@ -71,6 +71,7 @@ class EngineImpl final : public Engine {
   std::unique_ptr<Policy> policy_;
   std::unique_ptr<Actuator> actuator_;
   std::map<VmId, Vm> vms_;
+  std::vector<unsigned> owed_;  ///< funds that the kernel would not take back yet
 };
 
 Status EngineImpl::open() {
@@ -114,7 +115,12 @@ RtMode EngineImpl::choose_mode(Vm& vm, Vcpu& vcpu) {
 }
 
 void EngineImpl::give_back_all(Vcpu& vcpu) {
-  for (auto fund = vcpu.funds.rbegin(); fund != vcpu.funds.rend(); ++fund) give_back((*baselines_)->funds[*fund]);
+  std::vector<unsigned> refused;
+  owed_.insert(owed_.end(), vcpu.funds.begin(), vcpu.funds.end());
+  std::sort(owed_.begin(), owed_.end());
+  for (auto fund = owed_.rbegin(); fund != owed_.rend(); ++fund)
+    if (!give_back((*baselines_)->funds[*fund])) refused.push_back(*fund);
+  owed_ = refused;  // tried again with the next vCPU that goes
 }
 
 Status EngineImpl::add_vcpu(VmId id, const VcpuSpec& spec) {
@@ -139,6 +145,11 @@ Status EngineImpl::add_vcpu(VmId id, const VcpuSpec& spec) {
     return status.error();
   }
   vm.vcpus.emplace(spec.id, std::move(vcpu));
+  // From here on the policy sees the thread's end; it may have come before.
+  if (spec.start_time && start_time("/proc", spec.tid) != spec.start_time) {
+    remove_vcpu(id, spec.id);
+    return Error("thread " + std::to_string(spec.tid) + " has ended", ESRCH);
+  }
   return {};
 }
 

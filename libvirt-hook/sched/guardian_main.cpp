@@ -71,7 +71,7 @@ int guard() {
   }
 
   std::uint64_t lease_ns = baselines.lease_ms * 1000000ull;
-  bool fenced = false, watching = false;
+  bool watching = false;
   for (;;) {
     bool active = baselines.active > 0;
     if (active && !watching) {  // from here on the actuator holds its mutex
@@ -88,10 +88,10 @@ int guard() {
     std::uint64_t beat = baselines.heartbeat_ns, now = monotonic_ns();
     bool late = baselines.active > 0 && now > beat && now - beat > lease_ns;
     if (late) {
-      if (!fenced) baselines.fence.fetch_add(1);
-      restore_all(baselines, false);  // each turn: the actuator may have been stopped half-way
+      // Each turn, and the fence after it: the actuator may have been stopped half-way, or wake while this works.
+      restore_all(baselines, false);
+      baselines.fence.fetch_add(1);
     }
-    fenced = late;
   }
 }
 

@@ -67,13 +67,13 @@ std::set<std::string> children_of(const std::string& group) {
 }
 
 FundEntry* free_entry(BaselineTable& table, std::vector<unsigned>& notes) {
-  // Parents are noted before their children: entries only go up, so that give_back in falling order is safe.
-  unsigned from = 0;
-  for (unsigned i = 0; i < kMaxFunds; ++i)
-    if (table.funds[i].active) from = i + 1;
-  if (from >= kMaxFunds) return nullptr;
-  notes.push_back(from);
-  return &table.funds[from];
+  // A parent is noted before its children, at a lower index: give_back goes by falling index.
+  for (unsigned i = notes.empty() ? 0 : notes.back() + 1; i < kMaxFunds; ++i) {
+    if (table.funds[i].active) continue;
+    notes.push_back(i);
+    return &table.funds[i];
+  }
+  return nullptr;
 }
 
 }  // namespace
@@ -128,11 +128,12 @@ Status fund(const RtGroups& roots, const std::vector<pid_t>& tids, BaselineTable
   return {};
 }
 
-void give_back(FundEntry& entry) {
-  if (!entry.active) return;
-  if (auto now = read_runtime(entry.path))  // else the cgroup is gone with its VM
-    write_runtime(entry.path, std::max<long>(0, *now - entry.added_us));
+bool give_back(FundEntry& entry) {
+  if (!entry.active) return true;
+  auto now = read_runtime(entry.path);  // nothing: the cgroup is gone with its VM
+  if (now && !write_runtime(entry.path, std::max<long>(0, *now - entry.added_us))) return false;
   entry.active = 0;
+  return true;
 }
 
 }  // namespace pvsched

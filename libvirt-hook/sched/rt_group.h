@@ -35,7 +35,8 @@ bool needs_funds(const RtGroups& roots, pid_t tid);
 /// the indices of the entries made. Errors: not enough left, with how much there is; nothing is changed then.
 Status fund(const RtGroups& roots, const std::vector<pid_t>& tids, BaselineTable& table, std::vector<unsigned>& notes);
 
-/// Takes one raise back: the value falls by what was added, so that other VMs' funds in a shared parent stay.
-void give_back(FundEntry& entry);
+/// Takes one raise back: the value falls by what was added, so that other VMs' funds in a shared parent stay. False
+/// while the kernel refuses, as it does if a real-time task is in the cgroup: the entry stays, to be tried again.
+bool give_back(FundEntry& entry);
 
 }  // namespace pvsched

@@ -194,6 +194,14 @@ def demonstrate(options):
     return result
 
 
+def interrupted(number, _):
+    """Ends the contexts, once: what undoes must not be interrupted itself."""
+    for other in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(other, signal.SIG_IGN)
+    say("demo: interrupted, putting everything back")
+    sys.exit(128 + number)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--builddir", required=True)
@@ -202,16 +210,13 @@ def main():
     parser.add_argument("--samples", type=int, default=200)
     parser.add_argument("--accel", choices=("kvm", "tcg"))
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that contexts end
-    signal.signal(signal.SIGHUP, lambda *_: sys.exit(129))
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupted)
     try:
         result = demonstrate(options)
     except (Skip, Failure) as error:
         say(f"demo: {error}")
         return 1
-    except KeyboardInterrupt:
-        say("demo: interrupted; everything is as it was")
-        return 130
     show(result)
     if options.json:
         with open(options.json, "w", encoding="utf-8") as file:

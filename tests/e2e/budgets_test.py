@@ -94,6 +94,7 @@ def violations(bench):
                 violated = guest.event("violated")
             vm = bench.daemon.vm(NAME)
             check(vm["device"]["guest-errors"] > 0, f"the device counted nothing: {vm['device']}")
+            check(vm["vcpus"][0]["stats"]["bad_intents"] > 0, "the policy counted no bad intent")
             say(f"device counted {vm['device']['guest-errors']} guest errors, "
                 f"policy {vm['vcpus'][0]['stats']['bad_intents']} bad intents")
 

@@ -48,10 +48,12 @@ TEST_GROUP(Decide) {
     l.rt_critical = PVS_RT_CRITICAL_DEFAULT;
     pvs_machine_init(&m, &l, now);
   }
+  __u64 in_force_until = 0;  // a boost is taken back at once
+
   pvs_outcome step(pvs_event ev, __u64 intent = 0, __u64 after = 10 * kUs, bool on = true) {
     now += after;
     pvs_outcome out{};
-    pvs_step(&m, &l, pvs_read_intent(&l, intent), ev, on, now, &out);
+    pvs_step(&m, &l, pvs_read_intent(&l, intent), ev, on, in_force_until, now, &out);
     return out;
   }
   unsigned class_of(const pvs_outcome& out) { return pvs_decision_class(out.decision); }
@@ -142,6 +144,28 @@ TEST(Decide, flapping_faster_than_the_recovery_time_refills_nothing) {
   }
   CHECK(m.critical_until != 0);
   LONGS_EQUAL(l.critical_ns, boosted);
+}
+
+TEST(Decide, a_boost_is_charged_until_it_is_taken_back) {
+  const __u64 on = word(kValid, PVSCHED_CRITICAL_HARDIRQ), off = word(kValid);
+  step(PVS_EV_SWITCH_IN);
+  step(PVS_EV_PREEMPTED, on);
+  step(PVS_EV_SWITCH_IN, on);
+  step(PVS_EV_GUEST, off, 10 * kUs);
+  __u64 left = m.critical_left;
+  in_force_until = now + 40 * kUs;  // the actuator's delay
+  pvs_outcome out = step(PVS_EV_GUEST, off, 60 * kUs);
+  LONGS_EQUAL(40 * kUs, out.ran_boosted);
+  LONGS_EQUAL(left - 40 * kUs, m.critical_left);
+  LONGS_EQUAL(0, step(PVS_EV_GUEST, off, 60 * kUs).ran_boosted);
+}
+
+TEST(Decide, a_running_task_is_not_raised_within_its_class) {
+  step(PVS_EV_SWITCH_IN);
+  step(PVS_EV_PREEMPTED, word(kValid, 0, 0, PVSCHED_SCHED_FIFO, 0, 10));
+  step(PVS_EV_SWITCH_IN, word(kValid, 0, 0, PVSCHED_SCHED_FIFO, 0, 10));
+  CHECK_FALSE(step(PVS_EV_GUEST, word(kValid, 0, 0, PVSCHED_SCHED_FIFO, 0, 11)).changed);
+  LONGS_EQUAL(9, pvs_decision_rt(step(PVS_EV_GUEST, word(kValid, 0, 0, PVSCHED_SCHED_FIFO, 0, 9)).decision));
 }
 
 TEST(Decide, a_halted_vcpu_without_driver_wakes_boosted_and_is_lowered_after_the_hold) {
@@ -237,9 +261,8 @@ TEST(Decide, property_budget_and_caps_hold_and_the_baseline_is_reached) {
     l.nice_min = static_cast<__s8>(-static_cast<int>(pick(21)));
     pvs_machine_init(&m, &l, now);
 
-    __u64 critical = 0, total = 0, deadline = PVS_NEVER;
-    __u64 slack = 0;  // what the timer's granularity lets through each time a budget runs out
-    __u64 credit_critical = l.critical_ns, credit_total = l.total_ns;
+    // A model of its own: what may be left at most, refilled by any rest, and how long each throttle must last.
+    __u64 critical = l.critical_ns, total = l.total_ns, deadline = PVS_NEVER, no_critical_before = 0;
     pvs_run run = PVS_RUN_RUNNING;
     for (int i = 0; i < 2000; ++i) {
       __u64 after = pick(3) ? pick(50 * kUs) : pick(20 * kMs);
@@ -264,17 +287,19 @@ TEST(Decide, property_budget_and_caps_hold_and_the_baseline_is_reached) {
       unsigned before = pvs_decision_class(m.decision);
       bool ran_boosted = run == PVS_RUN_RUNNING && before != PVSCHED_CLASS_BASELINE;
       pvs_outcome out = step(ev, intent, after);
-      if (out.critical_throttle || out.total_throttle) slack += PVS_TIMER_MIN_NS;
       if (ran_boosted) {
-        total += after;
-        if (before == PVSCHED_CLASS_CRITICAL) critical += after;
+        CHECK(after <= total + PVS_TIMER_MIN_NS);
+        total -= std::min(total, after);
+        if (before == PVSCHED_CLASS_CRITICAL) {
+          CHECK(after <= critical + PVS_TIMER_MIN_NS);
+          critical -= std::min(critical, after);
+        }
       } else {
-        credit_critical += after;
-        credit_total += after;
+        critical = std::min<__u64>(l.critical_ns, critical + after);
+        total = std::min<__u64>(l.total_ns, total + after);
       }
-      // Never more than what was there at first and came back since.
-      CHECK(critical <= credit_critical + slack);
-      CHECK(total <= credit_total + slack);
+      if (out.critical_throttle) no_critical_before = now + l.throttle_ns;
+      if (now < no_critical_before) CHECK(pvs_decision_class(out.decision) != PVSCHED_CLASS_CRITICAL);
       // Nor more than a full budget in one go.
       CHECK(m.critical_left <= l.critical_ns);
       CHECK(m.total_left <= l.total_ns);

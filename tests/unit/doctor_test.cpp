@@ -92,7 +92,7 @@ TEST(Doctor, capabilities_of_the_daemon_or_of_the_shell) {
   put("/proc/77/status", "Name:\tx\nCapEff:\t0000000000800002\n");
   const auto finding = check_capabilities(*env, Json({{"pid", 77}}));
   expect(Verdict::kBad, finding);
-  STRCMP_EQUAL("pvschedd lacks CAP_BPF, CAP_PERFMON", finding.text.c_str());
+  STRCMP_EQUAL("pvschedd lacks CAP_SYS_ADMIN, CAP_BPF, CAP_PERFMON", finding.text.c_str());
 }
 
 TEST(Doctor, hook_presence_mode_and_age) {

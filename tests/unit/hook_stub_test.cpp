@@ -46,9 +46,10 @@ TEST(HookStub, PassesArgumentsInputAndOutput) {
 }
 
 TEST(HookStub, OnlyARefusedPrepareFails) {
-  LONGS_EQUAL(1, run("#!/bin/sh\nexit 1\n", "prepare").status);
+  LONGS_EQUAL(1, run("#!/bin/sh\nexit 77\n", "prepare").status);
+  LONGS_EQUAL(0, run("#!/bin/sh\nexit 1\n", "prepare").status);  // as the loader's
   for (const char* operation : {"start", "started", "reconnect", "stopped", "release", "migrate"}) {
-    LONGS_EQUAL(0, run("#!/bin/sh\nexit 1\n", operation).status);
+    LONGS_EQUAL(0, run("#!/bin/sh\nexit 77\n", operation).status);
   }
 }
 
