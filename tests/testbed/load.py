@@ -5,6 +5,8 @@ import os
 import signal
 import struct
 
+from .util import read
+
 
 class Hogs:
     """Context: `number` busy processes pinned to `cpu`. `ops()` is the sum of their loops so far."""
@@ -38,6 +40,10 @@ class Hogs:
 
     def ops(self):
         return sum(struct.unpack_from("<Q", self.shared, 64 * i)[0] for i in range(self.number))
+
+    def cpu_seconds(self):
+        """Time on a CPU of all of them so far."""
+        return sum(int(read(f"/proc/{pid}/schedstat").split()[0]) for pid in self.pids) / 1e9
 
     def __exit__(self, *_):
         for pid in self.pids:
