@@ -93,7 +93,8 @@ def file_serial(env, accel):
     values = [v for e in events if e["event"] == "lat" for v in e["tsc"]]
     check(len(values) == 120 and min(values) >= -100000, "each sample printed")
     summary = next(e for e in events if e["event"] == "summary")
-    check(summary["end_p50_ns"] >= summary["start_p50_ns"] >= summary["p50_ns"], "task starts after the handler and ends")
+    check(summary["end_p50_ns"] >= summary["start_p50_ns"] >= summary["p50_ns"],
+          "task starts after the handler and ends")
     check(summary["end_min_ns"] - summary["start_min_ns"] > 90000, "the task works for 100 us")
 
 
@@ -158,7 +159,8 @@ def host_state(vm, areas):
     check(summary["doorbells"] == 0 and summary["boosted_seen"] == 0, "no doorbell without a boost")
     areas.set_state(CRITICAL, 0x01)
     summary = vm.run(20)
-    check(summary["doorbells"] >= 20 and summary["boosted_seen"] >= 20, "doorbells while boosted: %d" % summary["doorbells"])
+    check(summary["doorbells"] >= 20 and summary["boosted_seen"] >= 20,
+          "doorbells while boosted: %d" % summary["doorbells"])
     check(summary["critical_throttled"] >= 20 and summary["total_throttled"] == 0, "throttling seen")
     areas.set_state(0, 0)
     vm.send("stats")

@@ -34,7 +34,8 @@ typedef int64_t __s64;
 #define PVSCHED_ASSERT(cond, text) _Static_assert(cond, text)
 #endif
 
-/* clang-format off: the tables below are aligned by hand */
+/* The tables below are aligned by hand. */
+/* clang-format off */
 
 /* --- PCI identity (R1) --------------------------------------------------- */
 

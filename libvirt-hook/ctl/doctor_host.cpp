@@ -26,7 +26,8 @@ struct Capability {
   unsigned bit;
   const char* name;
 };
-constexpr Capability kNeeded[] = {{21, "CAP_SYS_ADMIN"}, {39, "CAP_BPF"}, {38, "CAP_PERFMON"}, {23, "CAP_SYS_NICE"}, {1, "CAP_DAC_OVERRIDE"}};
+constexpr Capability kNeeded[] = {
+    {21, "CAP_SYS_ADMIN"}, {39, "CAP_BPF"}, {38, "CAP_PERFMON"}, {23, "CAP_SYS_NICE"}, {1, "CAP_DAC_OVERRIDE"}};
 
 }  // namespace
 

@@ -168,7 +168,8 @@ def demonstrate(options):
         host.install_hook(daemon.socket)
         # Under TCG only the scheduler tells of interrupts: by waking a vCPU that halts.
         scenario = "busy" if host.accel == "kvm" else "idle"
-        domain = host.enter_context(Domain(host, NAME, f"scenario={scenario} period_us={PERIOD_US} wait=yes print=each areas=wait"))
+        cmdline = f"scenario={scenario} period_us={PERIOD_US} wait=yes print=each areas=wait"
+        domain = host.enter_context(Domain(host, NAME, cmdline))
         say(f"virsh start {NAME}")
         daemon.ctl("disable")  # the baseline is measured before pvsched may touch it
         domain.start()
