@@ -61,8 +61,9 @@ def program_stats(names):
     shown = json.loads(run("bpftool", "-j", "prog", "show").stdout)
     found = {}
     for item in sorted(shown, key=lambda i: i["id"]):
-        if item.get("name") in names and "run_cnt" in item:
-            found[item["name"]] = (item["run_cnt"], item["run_time_ns"])
+        name = item.get("name", "")  # bpftool has the whole name from BTF, or the kernel's 15 characters
+        if name[:15] in names and "run_cnt" in item:
+            found[name] = (item["run_cnt"], item["run_time_ns"])
     return found
 
 

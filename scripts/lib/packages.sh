@@ -21,18 +21,17 @@ packages_build=(
 packages_host=(
   libvirt-clients libvirt-daemon libvirt-daemon-driver-qemu
   libvirt-daemon-system qemu-system-x86 qemu-utils seabios
-  iproute2 procps util-linux
+  bpftool # shows what is left in the kernel
+  iproute2 procps python3 util-linux
 )
 
 packages_test=(
   "${packages_host[@]}"
-  python3
   libxml2-utils # xmllint checks the schema's corpus a second way
-  bpftool       # shows what is left in the kernel
   linux-perf    # perf bench sched pipe
 )
 
-packages_demo=("${packages_host[@]}" python3 stress-ng)
+packages_demo=("${packages_host[@]}")
 
 packages_check=(clang-format git mandoc python3 shellcheck)
 
