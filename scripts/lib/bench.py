@@ -117,20 +117,25 @@ def hook(host, options):
 
 
 def start(host, options):
-    """ms of virsh start without and with hook and pvschedd, in turn."""
-    ms = {"without": [], "with": []}
+    """ms of virsh start in turn: no pvschedd; pvschedd without the hook; with the hook."""
+    ms = {"none": [], "daemon": [], "hook": []}
     for _ in range(options.rounds * 4):
-        for mode in ("without", "with"):
+        for mode, values in ms.items():
             with contextlib.ExitStack() as stack:
-                if mode == "with":
+                if mode != "none":
                     daemon = stack.enter_context(Daemon(host))
+                if mode == "hook":
                     stack.enter_context(host.hook(daemon.socket))
                 domain = stack.enter_context(Domain(host, "pvsched-bench", "scenario=ping"))
                 begin = time.perf_counter()
                 domain.start()
-                ms[mode].append((time.perf_counter() - begin) * 1000)
-    delay = [a - b for a, b in zip(ms["with"], ms["without"])]
-    out = {"ms": {k: spread(v) for k, v in ms.items()}, "delay_ms_median": round(statistics.median(delay), 1)}
+                values.append((time.perf_counter() - begin) * 1000)
+
+    def delay(mode, base):
+        return round(statistics.median(a - b for a, b in zip(ms[mode], ms[base])), 1)
+
+    out = {"ms": {k: spread(v) for k, v in ms.items()},
+           "delay_ms": {"hook": delay("hook", "daemon"), "hook_and_daemon": delay("hook", "none")}}
     say(f"virsh start, ms: {json.dumps(out)}")
     return out
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // The policy's arithmetic: cases by name, then properties under random intents and times.
+// The intent word (R9) and the state word (R10).
 #include "decide.h"
 
 #include <random>
