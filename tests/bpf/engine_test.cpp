@@ -16,6 +16,7 @@
 #include <thread>
 
 #include "decide.h"
+#include "metadata/domain_config.h"
 #include "pvsched/abi.h"
 #include "sched/attr.h"
 #include "sched/baselines.h"
@@ -31,16 +32,8 @@ namespace {
 std::string g_bpf_object, g_guardian, g_run_dir;
 
 pvs_limits test_limits() {
-  pvs_limits limits{};
-  limits.critical_ns = 20000000;
-  limits.total_ns = PVS_TOTAL_NS_DEFAULT;
-  limits.throttle_ns = PVS_THROTTLE_NS_DEFAULT;
-  limits.hold_ns = PVS_HOLD_NS_DEFAULT;
-  limits.inject_ns = PVS_INJECT_NS_DEFAULT;
-  limits.enabled = 1;
-  limits.rt_policy = PVSCHED_SCHED_FIFO;
-  limits.rt_max = PVS_RT_MAX_DEFAULT;
-  limits.rt_critical = PVS_RT_CRITICAL_DEFAULT;
+  pvs_limits limits = default_limits();
+  limits.critical_ns = 20000000;  // long enough for a test to see the boost
   return limits;
 }
 
