@@ -126,7 +126,7 @@ typedef int64_t __s64;
 #define PVSCHED_SLOT_SIZE 64
 
 struct pvsched_guest_slot {
-	__u64 intent; /* one atomic store per change */
+	__u64 intent; /* one store or compare-and-exchange per change */
 	__u64 reserved[7];
 };
 

@@ -33,11 +33,20 @@ packages_test=(
 
 packages_demo=("${packages_host[@]}")
 
+# The lab: a KVM host in a virtual machine, Linux guests in it, their kernels.
+packages_lab=(
+  "${packages_host[@]}"
+  busybox-static cpio kmod zstd # the initramfs of host and guests
+  debootstrap # a Debian 13 userland: newer QEMU, compilers of newer kernels
+  build-essential libelf1 # modules
+  linux-perf rt-tests stress-ng # measured load
+)
+
 packages_check=(clang-format git mandoc python3 shellcheck)
 
 packages_package=(debhelper lintian)
 
-packages_purposes=(build test demo check package)
+packages_purposes=(build test demo lab check package)
 
 packages_of() {
   local purpose

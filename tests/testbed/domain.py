@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A libvirt domain with the mini guest in it."""
+"""A libvirt domain."""
 import contextlib
 import os
 
@@ -18,15 +18,19 @@ METADATA = f"""<pvsched:pvsched xmlns:pvsched="{NAMESPACE}" enabled="yes">
 
 
 class Domain:
-    """Context: a defined domain; `start()` runs it. `metadata` None: no pvsched element; `device` False: no device."""
+    """Context: a defined domain; `start()` runs it. `metadata` None: no pvsched element; `device` False: no device.
+    Without `kernel` the mini guest is in it. `memory` in MiB."""
 
     def __init__(self, host, name, cmdline, metadata=METADATA, device=True, vcpus=1, max_vcpus=None, cpu=1,
-                 emulator_cpu=0, accel=None):
+                 emulator_cpu=0, accel=None, kernel=None, initrd=None, memory=32, channel=False):
         self.host, self.name, self.cmdline = host, name, cmdline
         self.metadata, self.device = metadata, device
         self.vcpus, self.max_vcpus = vcpus, max_vcpus or vcpus
         self.cpu, self.emulator_cpu = cpu, emulator_cpu
         self.accel = accel or host.accel
+        self.kernel, self.initrd, self.memory = kernel or host.mini, initrd, memory
+        # A second serial port, for a guest that takes commands by it.
+        self.channel = os.path.join(host.dir, "vm", f"{name}.channel") if channel else None
         self.serial = os.path.join(host.dir, "vm", f"{name}.serial")
 
     def xml(self):
@@ -38,14 +42,18 @@ class Domain:
         metadata = f"<metadata>\n    {self.metadata}\n  </metadata>" if self.metadata else ""
         label = '<seclabel type="none" model="apparmor"/>' if apparmor() else ""
         pins = "".join(f'<vcpupin vcpu="{i}" cpuset="{self.cpu}"/>' for i in range(self.max_vcpus))
+        initrd = f"<initrd>{self.initrd}</initrd>" if self.initrd else ""
+        channel = (f'<serial type="unix"><source mode="bind" path="{self.channel}"/><target port="1"/></serial>'
+                   if self.channel else "")
         kind = "kvm" if self.accel == "kvm" else "qemu"
         return f"""<domain type="{kind}" xmlns:qemu="http://libvirt.org/schemas/domain/qemu/1.0">
   <name>{self.name}</name>
   {metadata}
-  <memory unit="MiB">32</memory>
+  <memory unit="MiB">{self.memory}</memory>
   <vcpu current="{self.vcpus}">{self.max_vcpus}</vcpu>
   <cputune>{pins}<emulatorpin cpuset="{self.emulator_cpu}"/></cputune>
-  <os><type arch="x86_64" machine="pc">hvm</type><kernel>{self.host.mini}</kernel><cmdline>{self.cmdline}</cmdline></os>
+  <os><type arch="x86_64" machine="pc">hvm</type>
+    <kernel>{self.kernel}</kernel>{initrd}<cmdline>{self.cmdline}</cmdline></os>
   <features><acpi/><apic/></features>
   <clock offset="utc"><timer name="hpet" present="yes"/></clock>
   <on_poweroff>destroy</on_poweroff>
@@ -53,6 +61,7 @@ class Domain:
     <emulator>/usr/bin/qemu-system-x86_64</emulator>
     <controller type="usb" model="none"/>
     <serial type="unix"><source mode="bind" path="{self.serial}"/><target port="0"/></serial>
+    {channel}
     <memballoon model="none"/>
   </devices>
   {label}

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the evaluation is judged by: each bound with its figure, computed from the rounds. Nothing that was not
+measured is met."""
+import dataclasses
+import operator
+
+from . import stats
+
+OPERATORS = {">=": operator.ge, "<=": operator.le, ">": operator.gt}
+COARSE = 20  # operations
+
+
+@dataclasses.dataclass
+class Verdict:
+    """`met` is None where there is no figure; `why` says the reason. The median of the rounds is judged."""
+    group: str
+    text: str
+    operator: str
+    bound: float
+    figure: float | None = None
+    worst: float | None = None
+    met: bool | None = None
+    why: str = ""
+
+
+def judge(group: str, text: str, sign: str, bound: float, found: dict | None, why: str = "") -> Verdict:
+    """`found` is {"median", "worst"}, or None with the reason."""
+    if found is None:
+        return Verdict(group, text, sign, bound, why=why or "not measured")
+    figure = found["median"]
+    return Verdict(group, text, sign, bound, figure, found["worst"], OPERATORS[sign](figure, bound))
+
+
+def pick(cells: list[dict], **key) -> list[dict]:
+    """The rounds of the one cell with this key; [] when there is none."""
+    found = [cell for cell in cells if all(cell.get(k) == v for k, v in key.items())]
+    return found[0]["rounds"] if len(found) == 1 else []
+
+
+def series(cells: list[dict], name: str, high: bool = False, histogram: str = "latency", **key) -> list[float]:
+    """One figure of each round. With `high`, where it is above the histogram's limit, the most that it can be."""
+    return [stats.value(r[histogram], name, high) for r in pick(cells, **key)]
+
+
+def removed_wait(cells: list[dict], interval: int) -> dict | None:
+    """As removed_share(), of the vCPU's wait for a CPU as the host's scheduler counts it. No bound is on it: it shows
+    what of the latency is the scheduler's, where the rest is the emulation's."""
+    key = {"where": "guest", "interval_us": interval}
+    idle, vanilla, dynamic = ([r["vcpu_wait_us"] for r in pick(cells, load=load, mode=mode, **key)]
+                              for load, mode in (("idle", "vanilla"), ("busy", "vanilla"), ("busy", "dynamic")))
+    if not len(idle) == len(vanilla) == len(dynamic):
+        return None
+    return stats.over_rounds([stats.removed(*each) for each in zip(idle, vanilla, dynamic)], True)
+
+
+def removed_share(cells: list[dict], name: str, interval: int) -> dict | None:
+    """Of the guest's latency that load adds, which share the dynamic mode removes. Where a histogram ended, the bound
+    is taken that is worse for us."""
+    key = {"where": "guest", "interval_us": interval}
+    idle = series(cells, name, load="idle", mode="vanilla", **key)
+    vanilla = series(cells, name, load="busy", mode="vanilla", **key)
+    dynamic = series(cells, name, high=True, load="busy", mode="dynamic", **key)
+    if not len(idle) == len(vanilla) == len(dynamic):
+        return None
+    return stats.over_rounds([stats.removed(*each) for each in zip(idle, vanilla, dynamic)], True)
+
+
+def latency_ratio(cells: list[dict], name: str, over: str, under: str, **key) -> dict | None:
+    """Busy latency of one mode over another's: the larger it is, the worse."""
+    return stats.ratio(series(cells, name, high=True, load="busy", mode=over, **key),
+                       series(cells, name, load="busy", mode=under, **key), False)
+
+
+def stressor_ratios(cotenants: list[dict], interval: int, figure: str, mode: str = "dynamic") -> dict[str, list]:
+    """For each stressor, its rate in the mode over vanilla's, round by round. "ops" a second; "cpu" time a second;
+    "work" is operations unless a segment has fewer than COARSE of them, where one more or less would decide: then CPU
+    time."""
+    over = [r["stress"] for r in pick(cotenants, interval_us=interval, mode=mode)]
+    under = [r["stress"] for r in pick(cotenants, interval_us=interval, mode="vanilla")]
+    if not over or len(over) != len(under):
+        return {}
+    out = {}
+    for name in sorted(set.intersection(*map(set, over + under))):
+        coarse = min(r[name]["ops"] for r in over + under) < COARSE
+        ops = figure == "ops" or (figure == "work" and not coarse)
+        rates = [[r[name]["ops_s"] if ops else r[name]["cpu_s"] / r[name]["seconds"] for r in rounds]
+                 for rounds in (over, under)]
+        if all(rates[1]):
+            out[name] = [a / b for a, b in zip(*rates)]
+    return out
+
+
+def cotenant_ratio(cotenants: list[dict], interval: int, figure: str = "work", mode: str = "dynamic") -> dict | None:
+    """The geometric mean over the stressors, round by round; None if a stressor has none."""
+    each = stressor_ratios(cotenants, interval, figure, mode)
+    names = {name for r in pick(cotenants, interval_us=interval, mode=mode) for name in r["stress"]}
+    if not each or set(each) != names:
+        return None
+    return stats.over_rounds([stats.geometric_mean(list(values)) for values in zip(*each.values())], True)
+
+
+def latency_verdicts(measured: dict, group: str) -> list[Verdict]:
+    """For each interval that was measured."""
+    cells, out = measured["cells"], []
+    for interval in sorted({cell["interval_us"] for cell in cells}):
+        at = f"{interval} µs"
+        for name, bound in (("avg_us", 0.95), ("p99_us", 0.90)):
+            out.append(judge(group, f"{at}: share of the {LABELS[name]} added by load that dynamic removes", ">=",
+                             bound, removed_share(cells, name, interval), "load added nothing, or a round is missing"))
+        for name, bound in (("avg_us", 1.1), ("p999_us", 1.5)):
+            out.append(judge(group, f"{at}: busy {LABELS[name]}, dynamic over static", "<=", bound,
+                             latency_ratio(cells, name, "dynamic", "static", where="guest", interval_us=interval)))
+        out.append(judge(group, f"{at}: stress-ng operations, geometric mean, dynamic over vanilla", ">=", 0.95,
+                         cotenant_ratio(measured["cotenants"], interval)))
+        out.append(judge(group, f"{at}: host's busy p99, dynamic over vanilla", "<=", 1.1,
+                         latency_ratio(cells, "p99_us", "dynamic", "vanilla", where="host", interval_us=interval)))
+    return out
+
+
+LABELS = {"avg_us": "average", "p50_us": "p50", "p95_us": "p95", "p99_us": "p99", "p999_us": "p99.9",
+          "max_us": "maximum"}
+
+
+def glitches(cells: list[dict], **key) -> list[int]:
+    """Of each round."""
+    return [r["glitches"] for r in pick(cells, **key)]
+
+
+def fewer(vanilla: list[int], dynamic: list[int]) -> dict | None:
+    """How many times fewer glitches, over all rounds together as they are rare; none at all counts as one. The worst
+    is that of a single round. None where vanilla has none either."""
+    if not vanilla or len(vanilla) != len(dynamic) or not sum(vanilla):
+        return None
+    return {"median": round(sum(vanilla) / max(sum(dynamic), 1), 4),
+            "worst": round(min(v / max(d, 1) for v, d in zip(vanilla, dynamic)), 4)}
+
+
+def audio_verdicts(measured: dict) -> list[Verdict]:
+    """Busy, at the smallest and the largest buffer of the sources."""
+    cells, out = measured["cells"], []
+    for ms, sign, bound, text in ((2, ">=", 20.0, "times fewer glitches"), (10, ">", 1.0, "times fewer glitches")):
+        found = fewer(glitches(cells, buffer_ms=ms, load="busy", mode="vanilla"),
+                      glitches(cells, buffer_ms=ms, load="busy", mode="dynamic"))
+        out.append(judge("audio", f"{ms} ms, busy: {text} than vanilla", sign, bound, found,
+                         "vanilla has no glitches, or it was not measured"))
+    return out
+
+
+def driver_cost(cells: list[dict], program: str) -> dict | None:
+    """Time of a program with the driver over without."""
+    loaded, unloaded = ([r["seconds"] for r in pick(cells, program=program, driver=d)] for d in (True, False))
+    return stats.ratio(loaded, unloaded, False)
+
+
+def throughput_verdicts(measured: dict) -> list[Verdict]:
+    """The two programs that are judged; sched messaging is only shown."""
+    return [judge("throughput", f"{program}: time with the driver over without", "<=", 1.03,
+                  driver_cost(measured["cells"], program)) for program in ("hackbench", "sched pipe")]
+
+
+def verdicts(result: dict) -> list[dict]:
+    """Of one evaluation's JSON. A measurement that is not in it has one verdict that is not met."""
+    judges = {"latency": lambda m: latency_verdicts(m, "latency"),
+              "latency-rr": lambda m: latency_verdicts(m, "latency, real-time task"),
+              "audio": audio_verdicts, "throughput": throughput_verdicts}
+    out = []
+    for name, of in judges.items():
+        if name in result["measurements"]:
+            out += of(result["measurements"][name])
+        else:
+            why = result.get("failed", {}).get(name) or result.get("skipped", {}).get(name) or "not measured"
+            out.append(Verdict(name, "all bounds", "", 0.0, why=why))
+    return [dataclasses.asdict(v) for v in out]

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The evaluation's bench (evaluation/bench.py) in the lab's host: guests under KVM, served by one pvschedd."""
+import contextlib
+import os
+import re
+import subprocess
+import threading
+
+from lab.evaluation import parse
+from lab.evaluation.bench import StressNg, run_delay
+from rig import LIMITS, Rig
+from testbed.host import qemu_version
+from testbed.util import read, write
+
+STATIC_PRIORITY = 50  # of the static mode: what the dynamic one gives a task at most
+TRACE = "/sys/kernel/tracing/trace"
+
+
+class BenchGuest:
+    """A LinuxGuest for several threads: its one command channel is taken in turn."""
+
+    def __init__(self, guest):
+        self.guest = guest
+        self._channel = threading.Lock()
+
+    def run(self, command: str, timeout: float) -> tuple[int, str]:
+        """Runs a shell command in the guest: (exit status, output)."""
+        with self._channel:
+            return self.guest.try_run(command, timeout)
+
+
+class LabBench:
+    """What the measurements need, see evaluation/bench.py."""
+
+    def __init__(self, rig: Rig, guests: list):
+        self.rig = rig
+        self.guests = [BenchGuest(guest) for guest in guests]
+        self.sources = [s["name"] for s in rig.daemon.status()["sources"] if s["available"]]
+
+    def host_run(self, command: str, timeout: float) -> tuple[int, str]:
+        """As in the guest, here."""
+        done = subprocess.run(["sh", "-c", command], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              timeout=timeout, check=False)
+        return done.returncode, done.stdout
+
+    @contextlib.contextmanager
+    def mode(self, name: str):
+        """vanilla: the policy off; dynamic: on; static: off, and every vCPU thread SCHED_FIFO."""
+        inner = [guest.guest for guest in self.guests]
+        for guest in inner:
+            self.rig.daemon.ctl("enable" if name == "dynamic" else "disable", guest.name)
+        tids = [tid for guest in inner for tid in guest.tids()] if name == "static" else []
+        for tid in tids:
+            os.sched_setscheduler(tid, os.SCHED_FIFO, os.sched_param(STATIC_PRIORITY))
+        try:
+            yield
+        finally:
+            for tid in tids:
+                os.sched_setscheduler(tid, os.SCHED_OTHER, os.sched_param(0))
+
+    def load(self) -> StressNg:
+        """The co-tenants."""
+        return StressNg()
+
+    @contextlib.contextmanager
+    def driver(self, loaded: bool):
+        """The first guest with its driver or without; it has it again afterwards."""
+        guest = self.guests[0].guest
+        if not loaded:
+            guest.run("rmmod pvsched")
+        try:
+            yield
+        finally:
+            if not loaded:
+                self.rig.load(guest)
+
+    def run_delay(self) -> tuple[int, int]:
+        """Of the first guest's vCPU threads."""
+        return run_delay(self.guests[0].guest.tids())
+
+    def hooks(self) -> list[dict]:
+        """Calls and code size of each hook of the driver."""
+        guest = self.guests[0].guest
+        guest.run("echo 1 >/sys/kernel/debug/pvsched/enable; perf bench -f simple sched pipe -l 500", 120)
+        text = guest.run("cat /sys/kernel/debug/pvsched/stats; echo 0 >/sys/kernel/debug/pvsched/enable")
+        calls: dict[str, int] = {}
+        for name, count in re.findall(r"(\w+)=(\d+)", text):
+            calls[name] = calls.get(name, 0) + int(count)
+        names = ("switches", "wakeups", "irqs", "softirqs", "nmis", "preempt_offs", "user_entries")
+        return [{"hook": name, "calls": calls[name]} for name in names if name in calls]
+
+    @contextlib.contextmanager
+    def boosts(self):
+        """Decisions from the kernel's trace: the guest is served with debug level 1 meanwhile."""
+        guest = self.guests[0].guest
+        debug = os.path.join(self.rig.host.dir, "debug.xml")
+        write(debug, LIMITS.replace("</pvsched>", '  <debug level="1"/>\n</pvsched>'))
+        found: list = []
+        self._serve(guest, debug)
+        write(TRACE, "")
+        try:
+            yield found
+        finally:
+            found += parse.boost_trace(read(TRACE))
+            self._serve(guest, self.rig.limits)
+
+    def _serve(self, guest, limits: str):
+        self.rig.daemon.ctl("detach", "--qmp", guest.qmp_path)
+        self.rig.daemon.ctl("attach", "--qmp", guest.qmp_path, "--name", guest.name, "--limits", limits)
+        self.rig.daemon.wait_active(guest.name, device=True)
+        self.rig.wait_bound(guest)
+
+    def context(self) -> dict:
+        """What belongs to every figure."""
+        limits = re.sub(r"\s+", " ", re.sub(r'\s*xmlns="[^"]*"', "", LIMITS)).strip()
+        return {"qemu": qemu_version(), "guest_kernel": self.rig.kernel.release,
+                "actuator": self.rig.daemon.status()["actuator"],
+                "notes": ["The host is emulated (TCG), and so is the hardware that its KVM uses: a guest's instruction "
+                          "takes some 20 times as long. The limits are stretched accordingly: " + limits]}
+
+
+@contextlib.contextmanager
+def open_bench(rig: Rig, measurement):
+    """Context: a bench with the guests that a measurement asks for."""
+    with contextlib.ExitStack() as stack:
+        where = 1 if measurement.same_cpu else None
+        guests = [stack.enter_context(rig.guest(f"bench{i}", cpus=measurement.vcpus, host_cpu=where))
+                  for i in range(measurement.guests)]
+        yield LabBench(rig, guests)

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the cases with Linux guests share: their image with the driver, a guest that pvschedd serves, boosts seen."""
+import contextlib
+import os
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+import kernels  # noqa: E402
+import modules  # noqa: E402
+from linux_guest import PROGRAMS, LinuxGuest, image  # noqa: E402
+from testbed.domain import NAMESPACE  # noqa: E402
+from testbed.load import Hogs  # noqa: E402
+from testbed.util import Failure, wait_for, write  # noqa: E402
+
+DEVICE = "/sys/bus/pci/drivers/pvsched/0*"  # in the guest: the one device that is bound
+# An emulated guest does in 20 us what a real one does in 1: budgets stretch with it.
+LIMITS = f"""<pvsched xmlns="{NAMESPACE}">
+  <priority policy="fifo" max="50" critical="60"/>
+  <boost critical="40" total="900" unit="ms"/>
+  <throttle duration="50" unit="ms"/>
+  <hold time="4" unit="ms"/>
+  <inject time="10" unit="ms"/>
+</pvsched>
+"""
+
+
+class Rig:
+    """Guests of one kernel on this machine or in the lab's host, served by one pvschedd."""
+
+    def __init__(self, bench, accel: str | None = None):
+        self.host, self.daemon, self.options = bench.host, bench.daemon, bench.options
+        self.accel = accel or self.host.accel
+        self.kernel = kernels.fetch(self.options.kernel)
+        files = {"pvsched.ko": modules.build(self.kernel),
+                 "bin/selftest.sh": HERE.parents[1] / "guest/linux/tests/selftest.sh"}
+        programs = Path(self.options.builddir, "tests/lab/programs")
+        files |= {f"bin/{p.name}": p for p in (programs / "glitch", programs / "lockholder") if p.exists()}
+        self.initrd = image(self.kernel, PROGRAMS, files)
+        self.limits = os.path.join(self.host.dir, "limits.xml")
+        write(self.limits, LIMITS)
+
+    @contextlib.contextmanager
+    def guest(self, name="linux", cpus=2, driver="bar", host_cpu=None, **more):
+        """Context: a running guest that pvschedd serves. `driver`: the transport it is loaded with, or None.
+        `host_cpu`: where all its vCPUs are pinned."""
+        with LinuxGuest(self.kernel, self.initrd, name=name, accel=self.accel, cpus=cpus,
+                        plugin=self.host.plugin, **more) as guest:
+            self.pin(guest, host_cpu)
+            with self.served(guest):
+                if driver:
+                    self.load(guest, driver)
+                yield guest
+
+    @staticmethod
+    def pin(guest, host_cpu):
+        """Pins the vCPU threads to one CPU of the host."""
+        for tid in guest.tids() if host_cpu is not None else ():
+            os.sched_setaffinity(tid, {host_cpu})
+
+    @contextlib.contextmanager
+    def served(self, guest):
+        """Context: pvschedd serves the guest."""
+        self.daemon.ctl("attach", "--qmp", guest.qmp_path, "--name", guest.name, "--limits", self.limits)
+        try:
+            self.daemon.wait_active(guest.name, device=True)
+            yield
+        finally:
+            self.daemon.ctl("detach", "--qmp", guest.qmp_path, check=False)
+
+    def load(self, guest, transport="bar"):
+        """Loads the driver and waits until it tells."""
+        guest.run(f"insmod /pvsched.ko transport={transport}")
+        self.wait_bound(guest)
+
+    @staticmethod
+    def wait_bound(guest, seconds=30):
+        """Waits until the guest's driver has areas."""
+        wait_for(f"the driver of {guest.name} has areas",
+                 lambda: guest.try_run(f"cat {DEVICE}/pvsched/bound") == (0, "1"), seconds, 0.1)
+
+    def stats(self, guest) -> list[dict]:
+        """The policy's account of each vCPU."""
+        return [vcpu["stats"] for vcpu in self.daemon.vm(guest.name)["vcpus"]]
+
+    def boosts(self, guest, kind="task", vcpu=0) -> int:
+        """How many boosts of a class a vCPU has had."""
+        return self.stats(guest)[vcpu]["boosts"][kind]
+
+    def check_boosted(self, guest, seconds=20):
+        """Fails unless a real-time task in the guest gets its vCPU boosted against co-tenants."""
+        before = self.boosts(guest)
+        tid = guest.tids()[0]
+        allowed = os.sched_getaffinity(tid)
+        os.sched_setaffinity(tid, {1})
+        try:
+            with Hogs(1, 2):
+                guest.run("chrt -f 20 taskset 1 sh -c 'while :; do :; done' & echo $! >/tmp/spinner")
+                wait_for(f"a task boost of {guest.name}", lambda: self.boosts(guest) > before, seconds, 0.2)
+        finally:
+            os.sched_setaffinity(tid, allowed)
+            guest.try_run("kill -9 $(cat /tmp/spinner)")
+
+
+def check_well(guest):
+    """Fails if the guest's kernel complained."""
+    found = guest.oops()
+    if found:
+        raise Failure(f"the kernel of {guest.name} complains: {found[:1500]}")

@@ -1,0 +1,271 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Linux guests, their driver and the policy's event sources on the kernel that runs here: in the lab's host, with
+KVM, or with --accel tcg on any machine."""
+import argparse
+import json
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from rig import DEVICE, Rig, check_well  # noqa: E402  (first: it sets the path)
+from linux_guest import CMDLINE, DomainGuest, LinuxGuest  # noqa: E402
+from testbed.checks import check, main, say  # noqa: E402
+from testbed.domain import Domain  # noqa: E402
+from testbed.load import Hogs  # noqa: E402
+from testbed.util import Skip, run, wait_for, write  # noqa: E402
+
+KVM_SOURCES = ["kvm_exit", "kvm_entry", "kvm_userspace_exit", "kvm_halt_poll_ns", "kvm_apic_accept_irq"]
+
+
+def rig(bench):
+    """The rig, made once: building the driver and the image takes time."""
+    if not hasattr(bench.host, "rig"):
+        # One thread for all vCPUs: with several, QEMU 7.2 has been seen to run code that the guest had patched already
+        # (an int3 of the kernel's text patching, without our module too).
+        accel = "tcg,thread=single" if bench.options.accel == "tcg" else bench.options.accel
+        bench.host.rig = Rig(bench, accel)
+    return bench.host.rig
+
+
+def runs_of_programs():
+    """How often each program of the policy ran, by name; the kernel counts while bpf_stats_enabled is 1."""
+    programs = json.loads(run("bpftool", "-j", "prog", "show").stdout)
+    return {p["name"]: p.get("run_cnt", 0) for p in programs if p.get("type") == "tracing"}
+
+
+def sources(bench):
+    """Event sources: which are on, and each KVM source is seen firing for a guest without a driver."""
+    status = bench.daemon.status()
+    on = [s["name"] for s in status["sources"] if s["available"]]
+    say(f"Linux {os.uname().release}: {len(on)} sources on: {', '.join(on)}")
+    off = [f"{s['name']} ({s['reason']})" for s in status["sources"] if not s["available"]]
+    say("off: " + (", ".join(off) or "none"))
+    if rig(bench).accel != "kvm":
+        raise Skip("without KVM there are no KVM events")
+    kicks = [name for name in on if name.startswith("fentry:")]
+    check(len(kicks) == 1, f"one place of the kick was expected, there are {kicks}")
+    check(not set(KVM_SOURCES) - set(on), f"missing: {set(KVM_SOURCES) - set(on)}")
+    write("/proc/sys/kernel/bpf_stats_enabled", 1)
+    try:
+        with rig(bench).guest("agentless", cpus=2, driver=None, host_cpu=1) as guest:
+            guest.run("hackbench -g 1 -l 20; cyclictest -q -D 1s -i 5000", 120)
+            with Hogs(1, 2):  # a kick needs a vCPU that is preempted
+                guest.run("cyclictest -q -D 2s -i 5000 -t 2", 120)
+            counts = runs_of_programs()
+            stats = rig(bench).stats(guest)
+    finally:
+        write("/proc/sys/kernel/bpf_stats_enabled", 0)
+    wanted = KVM_SOURCES + [kicks[0].split(":")[1]]
+    say("ran: " + ", ".join(f"{name} {counts.get(name, 0)}" for name in wanted))
+    silent = [name for name in wanted if not counts.get(name)]
+    check(not silent, f"never fired: {', '.join(silent)}")
+    check(sum(s["injections"] for s in stats) > 0, "no injection was counted")
+    check(sum(s["boosts"]["critical"] for s in stats) > 0, "a guest without a driver was never boosted")
+
+
+def upgraded_while_running(bench):
+    """A guest without driver is served; the driver is loaded while it runs, tells, is unloaded again."""
+    r = rig(bench)
+    with r.guest("upgrade", driver=None) as guest:
+        check(bench.daemon.vm("upgrade")["device"]["transport"] == "none", "there is a transport without a driver")
+        r.load(guest)
+        say("hooks: " + guest.run(f"cat {DEVICE}/pvsched/hooks"))
+        wait_for("the transport shows", lambda: bench.daemon.vm("upgrade")["device"]["transport"] == "bar", 10, 0.2)
+        r.check_boosted(guest)
+        say(f"boosted as a task {r.boosts(guest)} times, bad intents {sum(s['bad_intents'] for s in r.stats(guest))}")
+        check(not any(s["bad_intents"] for s in r.stats(guest)), "the policy found bad intents")
+        guest.run("rmmod pvsched")
+        wait_for("the transport goes", lambda: bench.daemon.vm("upgrade")["device"]["transport"] == "none", 10, 0.2)
+        check_well(guest)
+
+
+def gpa(bench):
+    """The GPA transport: the driver tells, is boosted, and goes."""
+    r = rig(bench)
+    with r.guest("gpa", driver="gpa") as guest:
+        wait_for("the transport shows", lambda: bench.daemon.vm("gpa")["device"]["transport"] == "gpa", 10, 0.2)
+        r.check_boosted(guest)
+        guest.run("rmmod pvsched")
+        check_well(guest)
+
+
+def domain(bench):
+    """A libvirt domain with Linux and the driver: served from its metadata, nothing left after it."""
+    r = rig(bench)
+    staged = [shutil.copy(path, bench.host.dir) for path in (r.kernel.vmlinux, r.initrd)]
+    with Domain(bench.host, "linux-domain", f"{CMDLINE} loglevel=5", vcpus=2, accel=r.accel, memory=384,
+                kernel=staged[0], initrd=staged[1], channel=True) as made:
+        made.start()
+        guest = DomainGuest(made)
+        guest.wait_ready()
+        bench.daemon.wait_active(made.name, device=True)
+        r.load(guest)
+        vm = bench.daemon.vm(made.name)
+        check(vm["limits"]["rt_max"] == 50 and vm["limits"]["critical_us"] == 2000, f"limits: {vm['limits']}")
+        r.check_boosted(guest)
+        guest.close()
+        made.destroy()
+        wait_for("the session ends", lambda: not bench.daemon.vm(made.name), 20, 0.1)
+    for path in staged:
+        os.unlink(path)
+
+
+def selftest_bar(bench):
+    """The driver's own tests: BAR transport."""
+    _selftest(bench, "bar")
+
+
+def selftest_gpa(bench):
+    """The driver's own tests: GPA transport."""
+    _selftest(bench, "gpa")
+
+
+def _selftest(bench, transport):
+    with rig(bench).guest(f"self-{transport}", driver=None) as guest:
+        status, output = guest.try_run(
+            f"selftest.sh -m /pvsched.ko -n {bench.options.repeat} -t {transport} -s", 120 + 30 * bench.options.repeat)
+        for line in output.splitlines():
+            if re.match(r"(not )?ok |# ", line):
+                say(line)
+        check(status == 0, f"exit status {status}")
+        check("ok 1 " in output, "no test ran")
+        check_well(guest)
+
+
+def loops_bar(bench):
+    """Areas given and taken, device unplugged and plugged, again and again under load: BAR transport."""
+    _loops(bench, "bar")
+
+
+def loops_gpa(bench):
+    """The same: GPA transport."""
+    _loops(bench, "gpa")
+
+
+def _loops(bench, transport):
+    r, repeat = rig(bench), bench.options.repeat
+    with r.guest(f"loops-{transport}", driver=transport) as guest:
+        guest.run("(while :; do hackbench -g 1 -l 50; done) >/dev/null 2>&1 & echo $! >/tmp/load")
+        slab = _unreclaimable(guest)
+        # Each detach takes areas and policy away, each attach gives others: four changes of the generation.
+        before = int(guest.run(f"cat {DEVICE}/pvsched/generation"))
+        for _ in range(repeat):
+            bench.daemon.ctl("detach", "--qmp", guest.qmp_path)
+            bench.daemon.ctl("attach", "--qmp", guest.qmp_path, "--name", guest.name, "--limits", r.limits)
+            bench.daemon.wait_active(guest.name, device=True)
+        r.wait_bound(guest)
+        after = int(guest.run(f"cat {DEVICE}/pvsched/generation"))
+        say(f"generation {before} -> {after} by {repeat} detaches and attaches")
+        check(after >= before + 2 * repeat, "the generation did not follow")
+        r.check_boosted(guest)
+        for _ in range(max(1, repeat // 4)):
+            guest.qmp("device_del", id="pvsched0")
+            guest.qmp.wait_event("DEVICE_DELETED")
+            guest.qmp("device_add", driver="pvsched", id="pvsched0")
+            r.wait_bound(guest)
+        say(f"unplugged and plugged {max(1, repeat // 4)} times")
+        guest.run("kill $(cat /tmp/load)")
+        r.check_boosted(guest)
+        say(f"unreclaimable kernel memory of the guest: {slab} -> {_unreclaimable(guest)} KiB")
+        check_well(guest)
+
+
+def _unreclaimable(guest):
+    return int(re.search(r"SUnreclaim:\s+(\d+)", guest.run("cat /proc/meminfo")).group(1))
+
+
+def migration(bench):
+    """Live migration between two QEMUs under cyclictest: boosted before and after, nothing stays on the old side."""
+    _migrations(bench, "bar", max(1, bench.options.repeat // 2))
+
+
+def migration_gpa(bench):
+    """Live migration with the GPA transport."""
+    _migrations(bench, "gpa", 1)
+
+
+def _migrations(bench, transport, rounds):
+    r = rig(bench)
+    side = r.guest("side0", cpus=4, driver=transport, memory=256)
+    source = side.__enter__()
+    leaving = lambda: side.__exit__(None, None, None)
+    try:
+        source.run("cyclictest -q -D 36000 -i 10000 -p 20 -t 4 >/tmp/cyclictest 2>&1 & echo $! >/tmp/pid")
+        for number in range(1, rounds + 1):
+            r.check_boosted(source)
+            where = os.path.join(source.dir, "migration")
+            target = LinuxGuest(r.kernel, r.initrd, name=f"side{number}", accel=r.accel, cpus=4, memory=256,
+                                plugin=bench.host.plugin, incoming=f"unix:{where}")
+            target.launch()
+            try:
+                source.qmp("migrate", uri=f"unix:{where}")
+                wait_for("the guest has left", lambda: _migrated(source), 120, 0.1)
+                wait_for("the guest runs", lambda: target.qmp("query-status")["status"] == "running", 30, 0.05)
+                check(target.run(f"cat {DEVICE}/pvsched/bound") == "0", "areas without a host that gives them")
+                leaving()
+                leaving = target.close
+                wait_for("pvschedd lets the old side go", lambda: not bench.daemon.vm(source.name), 10, 0.1)
+                bench.daemon.ctl("attach", "--qmp", target.qmp_path, "--name", target.name, "--limits", r.limits)
+                bench.daemon.wait_active(target.name, device=True)
+                r.wait_bound(target)
+                limits = bench.daemon.vm(target.name)["limits"]
+                check(limits["critical_us"] == 40000, f"other limits are in force: {limits}")
+                target.run("kill -0 $(cat /tmp/pid)")
+                r.check_boosted(target)
+                check_well(target)
+            except BaseException:
+                target.close()
+                raise
+            source = target
+        generation = source.run(f"cat {DEVICE}/pvsched/generation")
+        say(f"migrated {rounds} times; the driver runs on, at generation {generation}")
+        bench.daemon.ctl("detach", "--qmp", source.qmp_path)
+    finally:
+        leaving()
+
+
+def _migrated(guest):
+    state = guest.qmp("query-migrate").get("status")
+    check(state not in ("failed", "cancelled"), f"migration {state}")
+    return state == "completed"
+
+
+def save_and_restore(bench):
+    """Saved to a file and restored: the driver tells again, and is boosted."""
+    r = rig(bench)
+    file = os.path.join(bench.host.dir, "saved")
+    with r.guest("saved", cpus=2, memory=256) as guest:
+        guest.qmp("migrate", uri=f"exec:cat >{file}")
+        wait_for("the guest is saved", lambda: _migrated(guest), 120, 0.1)
+    with LinuxGuest(r.kernel, r.initrd, name="restored", accel=r.accel, cpus=2, memory=256,
+                    plugin=bench.host.plugin, incoming=f"exec:cat {file}") as guest:
+        wait_for("the guest runs", lambda: guest.qmp("query-status")["status"] == "running", 60, 0.05)
+        with r.served(guest):
+            r.wait_bound(guest)
+            r.check_boosted(guest)
+            check_well(guest)
+    os.unlink(file)
+
+
+def arguments(parser):
+    """What the suite takes beyond the frame's options."""
+    parser.add_argument("--kernel", default=os.environ.get("PVSCHED_LAB_KERNEL", "6.1"), help="of the guests")
+    parser.add_argument("--accel", choices=["kvm", "tcg"], help="default: kvm where it works")
+    parser.add_argument("--set", choices=list(SETS), default="guest", help="host: what needs this kernel as the host, "
+                        "guest: what needs a guest with the kernel (default)")
+    parser.add_argument("--repeat", type=int, default=4, help="rounds of what is repeated (default %(default)s)")
+
+
+# What needs the lab's kernel as the host, with KVM; and what needs it in the guest only.
+SETS = {"host": [sources, upgraded_while_running, gpa, domain, migration],
+        "guest": [selftest_bar, selftest_gpa, loops_bar, loops_gpa, migration, migration_gpa, save_and_restore]}
+
+if __name__ == "__main__":
+    chosen = argparse.ArgumentParser(add_help=False)
+    arguments(chosen)
+    main(SETS[chosen.parse_known_args()[0].set], arguments)

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The lab's host: a virtual machine, emulated, in which KVM works."""
+import os
+import select
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from image import Image
+from kernels import Kernel
+
+HERE = Path(__file__).resolve().parent
+# AMD's KVM: SVM is what QEMU's emulation offers.
+BOOT_MODULES = ["virtio_pci", "9pnet_virtio", "9p", "overlay"]
+TIMED_OUT = 124  # exit status, as timeout(1) has it
+
+
+class LabHost:
+    """One host, booted for one command. `folder` gets console.log, output.log and what the command
+    leaves in /run/lab/results."""
+
+    def __init__(self, kernel: Kernel, builddir: Path, folder: Path, smp: int = 2, memory: int = 4096):
+        self.kernel, self.builddir, self.folder = kernel, builddir, folder
+        self.smp, self.memory = smp, memory
+        shutil.rmtree(folder, ignore_errors=True)
+        (folder / "share" / "results").mkdir(parents=True)
+
+    def run(self, command: list[str], seconds: float) -> int:
+        """Boots, runs the command in the source tree's root, shows its output; returns its exit
+        status, or 124 when the time was over, 125 when the host died."""
+        self._prepare(" ".join(shlex.quote(word) for word in command))
+        with open(self.folder / "output.log", "wb") as log, open(self.folder / "qemu.log", "wb") as warnings:
+            machine = subprocess.Popen(self._qemu("stdio"), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                       stderr=warnings)
+            try:
+                ended = self._follow(machine, log, time.monotonic() + seconds)
+            finally:
+                machine.kill()
+                machine.wait()
+        return ended if ended else self._status()
+
+    def shell(self) -> int:
+        """Boots an interactive shell on this terminal."""
+        self._prepare("setsid --ctty bash --login -i")
+        with open(self.folder / "qemu.log", "wb") as warnings:
+            subprocess.run(self._qemu("stdio"), stderr=warnings, check=False)
+        return self._status()
+
+    def output(self) -> bytes:
+        """What the command wrote."""
+        path = self.folder / "output.log"
+        return path.read_bytes().replace(b"\r", b"") if path.exists() else b""
+
+    def _prepare(self, command: str) -> None:
+        share = self.folder / "share"
+        (share / "modules").write_text(str(Path(self.kernel.modules).parent), encoding="ascii")
+        (share / "enter").write_text(f"""# Runs in the lab's host.
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM=${{TERM:-vt100}} LC_ALL=C.UTF-8 PYTHONUNBUFFERED=1
+export PVSCHED_BUILD={shlex.quote(str(self.builddir))} PVSCHED_LAB_KERNEL={self.kernel.name}
+cd {shlex.quote(str(HERE.parents[1]))}
+modprobe -d /run/modules kvm-amd || echo 'lab host: kvm-amd does not load' >&2
+chgrp kvm /dev/kvm && chmod 660 /dev/kvm
+[ -e /sys/module/kvm/parameters/enable_virt_at_load ] || python3 tests/lab/hold_kvm.py &
+{command}
+echo $? >/run/lab/status
+""", encoding="utf-8")
+
+    def _qemu(self, output: str) -> list[str]:
+        image = Image(self.kernel, HERE / "host-init.sh")
+        for name in BOOT_MODULES:
+            image.module(name)
+        share = "local,security_model=none,multidevs=remap"
+        return ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "EPYC", "-smp", str(self.smp),
+                "-m", str(self.memory), "-nodefaults", "-display", "none", "-no-reboot",
+                "-kernel", self.kernel.vmlinux, "-initrd", str(image.build()),
+                "-append", "console=ttyS0 loglevel=6 mitigations=off panic=-1 oops=panic softlockup_panic=1 "
+                "watchdog_thresh=30",
+                "-fsdev", f"{share},id=root,path=/,readonly=on",
+                "-device", "virtio-9p-pci,fsdev=root,mount_tag=root",
+                "-fsdev", f"{share},id=lab,path={self.folder}/share",
+                "-device", "virtio-9p-pci,fsdev=lab,mount_tag=lab",
+                "-device", "virtio-rng-pci",
+                "-serial", f"file:{self.folder}/console.log", "-serial", output]
+
+    def _follow(self, machine: subprocess.Popen, log, deadline: float) -> int:
+        out = machine.stdout.fileno()
+        os.set_blocking(out, False)
+        while True:
+            if time.monotonic() > deadline:
+                print("lab: the time limit is over", file=sys.stderr, flush=True)
+                return TIMED_OUT
+            if not select.select([out], [], [], 1)[0]:
+                continue
+            data = os.read(out, 65536)
+            if not data:
+                return 0
+            log.write(data)
+            log.flush()
+            sys.stdout.buffer.write(data.replace(b"\r\n", b"\n"))
+            sys.stdout.buffer.flush()
+
+    def _status(self) -> int:
+        path = self.folder / "share" / "status"
+        if not path.exists():
+            tail = (self.folder / "console.log").read_text(errors="replace")[-1500:]
+            print(f"lab: the host died; its console ends with:\n{tail}", file=sys.stderr)
+            return 125
+        return int(path.read_text(encoding="ascii"))
