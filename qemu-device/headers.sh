@@ -5,14 +5,20 @@
 # stdout; everything else goes to stderr.
 set -euo pipefail
 
+# QEMU 11's configure wants pip, setuptools and wheel as well.
 packages=(build-essential ca-certificates dpkg-dev libfdt-dev libglib2.0-dev
-          libpixman-1-dev meson ninja-build pkg-config python3 python3-venv
-          qemu-system-x86 zlib1g-dev)
+          libpixman-1-dev meson ninja-build pkg-config python3 python3-pip
+          python3-setuptools python3-venv python3-wheel qemu-system-x86
+          zlib1g-dev)
 
 usage() {
   cat <<USAGE
-usage: headers.sh [DIRECTORY]    prepare the tree of the installed QEMU there
-       headers.sh --packages     print the Debian packages this script needs
+usage: headers.sh [--source FOLDER] [DIRECTORY]
+           prepare the tree of the installed QEMU in DIRECTORY
+       headers.sh --packages
+           print the Debian packages this script needs
+  --source FOLDER   the unpacked and patched source of exactly the installed
+                    QEMU, for one that apt cannot fetch
 default DIRECTORY: \${XDG_CACHE_HOME:-/var/cache}/pvsched/qemu-VERSION
 USAGE
 }
@@ -20,8 +26,10 @@ USAGE
 die() { echo "headers.sh: $*" >&2; exit 1; }
 note() { echo "headers.sh: $*" >&2; }
 
+source=
 case "${1-}" in
   --packages) printf '%s\n' "${packages[@]}"; exit 0 ;;
+  --source) source=$(realpath -e "${2:?--source needs a folder}"); shift 2 ;;
   -h|--help) usage; exit 0 ;;
   -*) usage >&2; exit 2 ;;
 esac
@@ -29,7 +37,7 @@ esac
 
 for tool in apt-get dpkg-query dpkg-source gcc make meson ninja pkg-config python3; do
   command -v "$tool" >/dev/null ||
-    die "$tool is missing: apt-get install $(echo "${packages[@]}")"
+    die "$tool is missing: apt-get install ${packages[*]}"
 done
 
 version=$(dpkg-query -W -f='${source:Version}' qemu-system-x86 2>/dev/null) && [ -n "$version" ] ||
@@ -66,18 +74,19 @@ run() { # run WHAT COMMAND...: one sentence and the log's end when it fails
 }
 
 # Mirrors, proxies and keys are the system's; its lists and caches stay as they are.
-keyring=/usr/share/keyrings/debian-archive-keyring.gpg
-signed=
-[ ! -r "$keyring" ] || signed="[signed-by=$keyring] "
-apt-get indextargets --format '$(ORIGIN) $(REPO_URI) $(RELEASE) $(COMPONENT)' \
-    'Created-By: Packages' 2>/dev/null |
-  awk -v signed="$signed" '$1 == "Debian" { print "deb-src " signed $2, $3, $4 }' |
-  sort -u >"$cache/apt/sources.list"
-[ -s "$cache/apt/sources.list" ] ||
-  die "apt knows no Debian mirror: run apt-get update first"
-{
-  apt-config dump | grep -E '^(Acquire|APT::Architecture)' || true
-  cat <<CONF
+fetch_source() {
+  local keyring=/usr/share/keyrings/debian-archive-keyring.gpg signed=
+  [ ! -r "$keyring" ] || signed="[signed-by=$keyring] "
+  apt-get indextargets --format '$(ORIGIN)|$(REPO_URI)|$(RELEASE)|$(COMPONENT)' \
+      'Created-By: Packages' 2>/dev/null |
+    awk -F'|' -v signed="$signed" \
+      '$1 ~ /^Debian( Backports)?$/ { print "deb-src " signed $2, $3, $4 }' |
+    sort -u >"$cache/apt/sources.list"
+  [ -s "$cache/apt/sources.list" ] ||
+    die "apt knows no Debian mirror: run apt-get update first"
+  {
+    apt-config dump | grep -E '^(Acquire|APT::Architecture)' || true
+    cat <<CONF
 Dir::Etc::main "/dev/null";
 Dir::Etc::parts "/dev/null";
 Dir::Etc::sourcelist "$cache/apt/sources.list";
@@ -87,19 +96,32 @@ Dir::State::status "/dev/null";
 Dir::Cache "$cache/apt";
 APT::Sandbox::User "$(id -un)";
 CONF
-} >"$cache/apt/apt.conf"
-export APT_CONFIG=$cache/apt/apt.conf
+  } >"$cache/apt/apt.conf"
+  export APT_CONFIG=$cache/apt/apt.conf
 
-run "reading the source lists" apt-get -q update
-cd "$cache/source"
-run "fetching the source qemu $version (the mirrors keep only current versions: upgrade qemu-system-x86 if it is gone)" \
-  apt-get -q --download-only --only-source source "qemu=$version"
-run "unpacking with Debian's patches" dpkg-source --no-check --no-copy -x ./qemu_*.dsc "$tree"
+  run "reading the source lists" apt-get -q update
+  cd "$cache/source"
+  run "fetching the source qemu $version (the mirrors keep only current versions: upgrade qemu-system-x86 if it is gone)" \
+    apt-get -q --download-only --only-source source "qemu=$version"
+  run "unpacking with Debian's patches" dpkg-source --no-check --no-copy -x ./qemu_*.dsc "$tree"
+}
 
+copy_source() {
+  local found
+  found=$(dpkg-parsechangelog -l "$source/debian/changelog" -S Version) ||
+    die "$source is no unpacked Debian source"
+  [ "$found" = "$version" ] || die "$source is QEMU $found, installed is $version"
+  run "copying $source" cp -a "$source" "$tree"
+}
+
+if [ -n "$source" ]; then copy_source; else fetch_source; fi
 mkdir -p "$tree/build"
 cd "$tree/build"
+# Nothing comes from Python's package index; 7.2 knows no such option and asks nobody.
+offline=()
+! ../configure --help | grep -q -e '--disable-download' || offline=(--disable-download)
 # Debian's own python3 and meson, not one that a developer put before them.
-run "configuring" env PATH=/usr/bin:/bin:/usr/sbin:/sbin ../configure \
+run "configuring" env PATH=/usr/bin:/bin:/usr/sbin:/sbin ../configure "${offline[@]}" \
   --target-list=x86_64-softmmu --without-default-features --enable-system \
   --enable-kvm --enable-tcg --enable-modules --enable-plugins \
   --enable-fdt=system --disable-install-blobs --disable-docs --disable-tools \

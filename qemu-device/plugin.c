@@ -4,7 +4,6 @@
 
 #include "qapi/error.h"
 #include "qemu/error-report.h"
-#include "qemu/qemu-plugin.h"
 
 QEMU_PLUGIN_EXPORT int qemu_plugin_version = QEMU_PLUGIN_VERSION;
 
@@ -18,7 +17,7 @@ QEMU_PLUGIN_EXPORT int qemu_plugin_install(qemu_plugin_id_t id,
         error_report("pvsched: unknown plugin option '%s'", argv[0]);
         return -1;
     }
-    if (!pvsched_check_qemu(&err)) {
+    if (!pvsched_check_version(&err)) {
         error_report_err(err);
         return -1;
     }
@@ -27,6 +26,10 @@ QEMU_PLUGIN_EXPORT int qemu_plugin_install(qemu_plugin_id_t id,
         return -1;
     }
     type_register_static(&pvsched_areas_info);
+    if (!pvsched_check_layout(&err)) {
+        error_report_err(err);
+        return -1;
+    }
     type_register_static(&pvsched_info);
     return 0;
 }

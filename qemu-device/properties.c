@@ -5,7 +5,6 @@
  */
 #include "pvsched.h"
 
-#include "hw/qdev-core.h"
 #include "monitor/monitor.h"
 #include "qapi/error.h"
 #include "qapi/visitor.h"

@@ -5,16 +5,12 @@
  */
 #include "pvsched.h"
 
-#include "exec/address-spaces.h"
-#include "hw/boards.h"
 #include "hw/core/cpu.h"
 #include "hw/pci/msix.h"
 #include "hw/pci/pci_bus.h"
 #include "hw/pci/pcie.h"
-#include "hw/qdev-properties.h"
 #include "qapi/error.h"
 #include "qemu/main-loop.h"
-#include "sysemu/hostmem.h"
 
 /* Above RAM and everything a machine maps over RAM by itself. */
 #define OVERLAY_PRIORITY 1000
@@ -331,10 +327,8 @@ static void pvsched_reset(DeviceState *dev)
 
 /* --- type --- */
 
-static Property slot_properties[] = {
-    DEFINE_PROP_UINT32("slots", PvschedState, slots, 0),
-    DEFINE_PROP_END_OF_LIST(),
-};
+PVSCHED_PROPERTIES(slot_properties,
+                   DEFINE_PROP_UINT32("slots", PvschedState, slots, 0));
 
 static void pvsched_instance_init(Object *obj)
 {
@@ -343,7 +337,7 @@ static void pvsched_instance_init(Object *obj)
     g_queue_init(&PVSCHED(obj)->writes);
 }
 
-static void pvsched_class_init(ObjectClass *klass, void *data)
+static void pvsched_class_init(ObjectClass *klass, PvschedClassData *data)
 {
     DeviceClass *dc = DEVICE_CLASS(klass);
     PCIDeviceClass *k = PCI_DEVICE_CLASS(klass);
@@ -356,7 +350,7 @@ static void pvsched_class_init(ObjectClass *klass, void *data)
     k->revision = PVSCHED_PCI_REVISION;
     dc->desc = "paravirtual scheduling: guest and host areas for eBPF";
     dc->vmsd = &pvsched_vmstate;
-    dc->reset = pvsched_reset;
+    device_class_set_legacy_reset(dc, pvsched_reset);
     set_bit(DEVICE_CATEGORY_MISC, dc->categories);
     device_class_set_props(dc, slot_properties);
     pvsched_class_add_properties(klass);

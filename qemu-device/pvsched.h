@@ -3,12 +3,10 @@
 #ifndef PVSCHED_H
 #define PVSCHED_H
 
-#include "qemu/osdep.h"
-#include "exec/memory.h"
-#include "hw/pci/pci.h"
+#include "compat.h"
+
 #include "qemu/event_notifier.h"
 #include "qom/object.h"
-#include "sysemu/runstate.h"
 
 #include "core.h"
 
@@ -90,8 +88,10 @@ void pvsched_release_vcpus(bool held);
 /* Describe and register every property on the class. */
 void pvsched_class_add_properties(ObjectClass *klass);
 
-/* Does the running QEMU have the layout this file was compiled for? */
-bool pvsched_check_qemu(Error **errp);
+/* Is the running QEMU the version and package this file was compiled for? */
+bool pvsched_check_version(Error **errp);
+/* Has it the same layout? TYPE_PVSCHED_AREAS must be registered. */
+bool pvsched_check_layout(Error **errp);
 
 extern const TypeInfo pvsched_info;
 extern const TypeInfo pvsched_areas_info;

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * An overlay over guest RAM splits a KVM memory slot, and KVM (before QEMU
- * 8.0 stopped the vCPUs for it) has a moment without that RAM: a vCPU that
- * fetches its next instruction from it dies with an internal error. So such
- * changes are made while no vCPU runs guest code. TCG needs none of this.
+ * An overlay over guest RAM splits a KVM memory slot. QEMU 8.0 and newer keep
+ * the vCPUs out of the guest for that moment, TCG has no such moment, and
+ * changes are made at once. Before 8.0 the RAM around is gone for a moment, and
+ * a vCPU that fetches its next instruction from it dies with an internal error;
+ * so there such changes are made while no vCPU runs guest code, see
+ * pvsched_slots_tear().
  *
  * A guest's own register write is put off until its vCPU has left the guest,
  * and done before that vCPU's next instruction, so that the driver sees the
@@ -13,8 +15,6 @@
 
 #include "hw/core/cpu.h"
 #include "qemu/main-loop.h"
-#include "sysemu/cpus.h"
-#include "sysemu/kvm.h"
 
 typedef struct Write {
     hwaddr addr;
@@ -44,10 +44,10 @@ static void drain_exclusively(CPUState *cpu, run_on_cpu_data data)
 {
     PvschedState *s = data.host_ptr;
 
-    qemu_mutex_lock_iothread();
+    bql_lock();
     pvsched_drain_writes(s);
     object_unref(OBJECT(s));
-    qemu_mutex_unlock_iothread();
+    bql_unlock();
 }
 
 void pvsched_write_register(PvschedState *s, hwaddr addr, uint64_t value,
@@ -56,7 +56,7 @@ void pvsched_write_register(PvschedState *s, hwaddr addr, uint64_t value,
     CPUState *cpu = current_cpu ? current_cpu : qemu_get_cpu(0);
 
     /* Once one write waits, the later ones queue up behind it. */
-    if (kvm_enabled() && cpu && runstate_is_running() &&
+    if (pvsched_slots_tear() && cpu && runstate_is_running() &&
         (!g_queue_is_empty(&s->writes) ||
          pvsched_core_moves_ram(&s->core, addr, value, size))) {
         Write write = { addr, value, size };
@@ -75,7 +75,7 @@ bool pvsched_hold_vcpus(PvschedState *s)
      * A vCPU thread cannot wait for the others here: two that do so deadlock.
      * That leaves a guest which ejects the device under its own driver.
      */
-    if (!kvm_enabled() || !runstate_is_running() || current_cpu ||
+    if (!pvsched_slots_tear() || !runstate_is_running() || current_cpu ||
         s->core.transport == PVSCHED_TRANSPORT_NONE) {
         return false;
     }

@@ -30,6 +30,7 @@
 #define TIMER_PIN 2
 #define RTC_PIN 8
 #define ANCHOR_TRIES 4
+#define SHOT_TRIES 100
 #define WINDOW_LIMIT_US 40
 #define MARGIN_US 50 /* a shot must be written this long before it expires */
 
@@ -72,7 +73,11 @@ static u64 window_limit(void)
 	return limit > 4 * time_window ? limit : 4 * time_window;
 }
 
-static void hpet_arm(void)
+/*
+ * A comparator that the counter has passed matches after the wrap only, in the
+ * HPET and in QEMU 9.1 and newer (before, it fired at once): was it in time?
+ */
+static bool hpet_shoot(void)
 {
 	u32 ticks = (u32)div64((u64)next_period_us() * hpet_khz, 1000, NULL);
 	u64 limit = window_limit(), best = ~0ull, middle = 0, wait;
@@ -95,6 +100,15 @@ static void hpet_arm(void)
 	hpet_write(HPET_COMPARATOR0, counter + ticks);
 	shot.sure = best <= limit &&
 		    rdtsc() + us_to_tsc(MARGIN_US) < shot.expect;
+	return (s32)(counter + ticks - hpet_read(HPET_COUNTER)) > 0;
+}
+
+static void hpet_arm(void)
+{
+	u32 tries = SHOT_TRIES;
+
+	while (!hpet_shoot() && --tries)
+		;
 	shot.armed = true;
 }
 

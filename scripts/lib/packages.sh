@@ -14,7 +14,8 @@ packages_build=(
   cpputest
   # The QEMU that is installed, and what configuring its source needs.
   qemu-system-x86
-  ca-certificates dpkg-dev libfdt-dev libpixman-1-dev python3-venv zlib1g-dev
+  ca-certificates dpkg-dev libfdt-dev libpixman-1-dev zlib1g-dev
+  python3-pip python3-setuptools python3-venv python3-wheel
 )
 
 # A libvirt host: for the e2e tier and the demonstration.

@@ -312,45 +312,6 @@ def hotplug_and_unplug(o):
                  lambda: len(os.listdir(f"/proc/{vm.process.pid}/fd")) <= descriptors)
 
 
-def migrates(o):
-    """saved with areas in use; restored without them, driver told, areas given anew"""
-    path = os.path.join(o.directory, "state")
-    guest, host, guest2, host2 = (Area("memfd", 4096) for _ in range(4))
-    a = o.abi
-    for transport, base in ((a["TRANSPORT_GPA"], GPA), (a["TRANSPORT_BAR"], None)):
-        with machine(o) as source:
-            d = Driver(o, source)
-            source.give_areas(guest.fd, host.fd)
-            source.set("policy", "latency:1")
-            expect(d.start(transport, GPA), a["RESULT_OK"])
-            d.write("MAGIC", 0)
-            generation = source.get("generation")
-            source.store(base or d.areas, 0x42)
-            regs, areas = d.regs, d.areas
-            source.qmp("stop")
-            source.qmp("migrate", uri=f"exec:cat > {path}")
-            state = wait_for("saved", lambda: source.qmp("query-migrate")["status"] in
-                             ("completed", "failed") and source.qmp("query-migrate"))
-            expect(state["status"], "completed", str(state))
-        with machine(o, extra=["-incoming", f"exec:cat {path}"]) as vm:
-            wait_for("restored", lambda: vm.qmp("query-status")["status"] not in ("inmigrate",))
-            expect((vm.get("driver-status"), vm.get("host-status"), vm.get("areas"), vm.get("policy")),
-                   (0xF, 0, "", ""), "destination")
-            expect((vm.get("transport-result"), vm.get("generation"), vm.get("guest-errors-read-only")),
-                   ("waiting", generation + 1, 1), "destination")
-            vm.qmp("cont")
-            host2.put(0x99)
-            vm.give_areas(guest2.fd, host2.fd)
-            expect(vm.load(regs + a["REG_TRANSPORT_RESULT"]), a["RESULT_OK"])
-            vm.store(base or areas, 0x43)
-            expect((guest2.word(), vm.load((base or areas) + 4096), guest.word()), (0x43, 0x99, 0x42))
-        with machine(o, device="pvsched,id=pv0,slots=3", extra=["-incoming", "defer"]) as vm:
-            vm.qmp("migrate-incoming", uri=f"exec:cat {path}")
-            vm.process.wait(timeout=60)
-            if "number of slots differs" not in vm.output():
-                raise AssertionError(f"QEMU says {vm.output()!r}")
-
-
 CHECKS = [registers_seen_by_guest, bar_transport, gpa_transport, overlay_under_running_vcpus,
           gpa_faults, policy_negotiated, doorbell_counts,
-          interrupt_on_change, slot_table_follows_hotplug, system_reset_resets, hotplug_and_unplug, migrates]
+          interrupt_on_change, slot_table_follows_hotplug, system_reset_resets, hotplug_and_unplug]

@@ -14,6 +14,7 @@ import traceback
 
 import device_checks
 import guest_checks
+import migration_checks
 import qemu_machine
 
 
@@ -31,7 +32,7 @@ def main():
     if options.accel == "kvm" and qemu_machine.usable_accel() != "kvm":
         qemu_machine.skip("/dev/kvm cannot be used")
 
-    checks = device_checks.CHECKS + guest_checks.CHECKS
+    checks = device_checks.CHECKS + guest_checks.CHECKS + migration_checks.CHECKS
     passed = failed = skipped = 0
     with tempfile.TemporaryDirectory(prefix="pvsched-qmp-") as directory:
         options.directory = directory

@@ -27,6 +27,14 @@ LIMITS = f"""<pvsched xmlns="{NAMESPACE}">
 """
 
 
+def guest_image(kernel, builddir) -> Path:
+    """The guests' image with the driver, built for the kernel, its test and the build's measuring programs."""
+    programs = Path(builddir, "tests/lab/programs")
+    return image(kernel, PROGRAMS, {"pvsched.ko": modules.build(kernel),
+                                    "bin/selftest.sh": HERE.parents[1] / "guest/linux/tests/selftest.sh",
+                                    "bin/glitch": programs / "glitch", "bin/lockholder": programs / "lockholder"})
+
+
 class Rig:
     """Guests of one kernel on this machine or in the lab's host, served by one pvschedd."""
 
@@ -34,11 +42,7 @@ class Rig:
         self.host, self.daemon, self.options = bench.host, bench.daemon, bench.options
         self.accel = accel or self.host.accel
         self.kernel = kernels.fetch(self.options.kernel)
-        files = {"pvsched.ko": modules.build(self.kernel),
-                 "bin/selftest.sh": HERE.parents[1] / "guest/linux/tests/selftest.sh"}
-        programs = Path(self.options.builddir, "tests/lab/programs")
-        files |= {f"bin/{p.name}": p for p in (programs / "glitch", programs / "lockholder") if p.exists()}
-        self.initrd = image(self.kernel, PROGRAMS, files)
+        self.initrd = guest_image(self.kernel, self.options.builddir)
         self.limits = os.path.join(self.host.dir, "limits.xml")
         write(self.limits, LIMITS)
 

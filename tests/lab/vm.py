@@ -9,12 +9,15 @@ import sys
 import time
 from pathlib import Path
 
+import userland
 from image import Image
 from kernels import Kernel
 
 HERE = Path(__file__).resolve().parent
 # AMD's KVM: SVM is what QEMU's emulation offers.
 BOOT_MODULES = ["virtio_pci", "9pnet_virtio", "9p", "overlay"]
+# Before 8.1 a CPU that QEMU emulates may run code that another has patched meanwhile: kernels patch theirs, and oops.
+QEMU_USERLAND = "qemu-10.0"
 TIMED_OUT = 124  # exit status, as timeout(1) has it
 
 
@@ -73,7 +76,7 @@ echo $? >/run/lab/status
         for name in BOOT_MODULES:
             image.module(name)
         share = "local,security_model=none,multidevs=remap"
-        return ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "EPYC", "-smp", str(self.smp),
+        return [*self._program(), "-accel", "tcg,thread=multi", "-cpu", "EPYC", "-smp", str(self.smp),
                 "-m", str(self.memory), "-nodefaults", "-display", "none", "-no-reboot",
                 "-kernel", self.kernel.vmlinux, "-initrd", str(image.build()),
                 "-append", "console=ttyS0 loglevel=6 mitigations=off panic=-1 oops=panic softlockup_panic=1 "
@@ -84,6 +87,12 @@ echo $? >/run/lab/status
                 "-device", "virtio-9p-pci,fsdev=lab,mount_tag=lab",
                 "-device", "virtio-rng-pci",
                 "-serial", f"file:{self.folder}/console.log", "-serial", output]
+
+    def _program(self) -> list[str]:
+        """The words that run Debian 13's QEMU with its own libraries."""
+        root = userland.fetch(QEMU_USERLAND).root
+        return [f"{root}/lib64/ld-linux-x86-64.so.2", "--library-path", f"{root}/usr/lib/x86_64-linux-gnu",
+                f"{root}/usr/bin/qemu-system-x86_64", "-L", f"{root}/usr/share/qemu", "-L", f"{root}/usr/share/seabios"]
 
     def _follow(self, machine: subprocess.Popen, log, deadline: float) -> int:
         out = machine.stdout.fileno()
