@@ -229,8 +229,10 @@ static __always_inline void pvs_observe(struct pvs_machine *m,
 			m->run = PVS_RUN_WAITING;
 		break;
 	case PVS_EV_INJECT:
+		/* Within the hold of a wake-up both end by the same count. */
+		if (!(m->reasons & PVS_REASON_HALTED))
+			m->reason_ran = 0;
 		m->reasons |= PVS_REASON_INJECTED;
-		m->reason_ran = 0;
 		m->irq_seq = seq;
 		break;
 	case PVS_EV_ADMIN:
@@ -241,14 +243,12 @@ static __always_inline void pvs_observe(struct pvs_machine *m,
 
 	PVS_BARRIER();
 
-	/* A reason ends when the guest shows that it has dealt with it, or
-	 * when it has run long enough. */
-	if (m->reasons & PVS_REASON_HALTED) {
-		if (m->reason_ran >= l->hold_ns && m->reason_ran > 0)
-			m->reasons &= ~PVS_REASON_HALTED;
-		else if (valid && !idle && m->run != PVS_RUN_SLEEPING)
-			m->reasons &= ~PVS_REASON_HALTED;
-	}
+	/* A wake-up's reason ends when it has run for the hold: until then an
+	 * ordinary task that it is for can begin too. An interrupt's ends when
+	 * the guest shows that it has dealt with it, or has run long enough. */
+	if ((m->reasons & PVS_REASON_HALTED) && m->reason_ran >= l->hold_ns &&
+	    m->reason_ran > 0)
+		m->reasons &= ~PVS_REASON_HALTED;
 	if (m->reasons & PVS_REASON_INJECTED) {
 		if (m->reason_ran >= l->inject_ns && m->reason_ran > 0)
 			m->reasons &= ~PVS_REASON_INJECTED;

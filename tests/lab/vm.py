@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The lab's host: a virtual machine, emulated, in which KVM works."""
+import fcntl
 import os
 import select
 import shlex
@@ -18,7 +19,24 @@ HERE = Path(__file__).resolve().parent
 BOOT_MODULES = ["virtio_pci", "9pnet_virtio", "9p", "overlay"]
 # Before 8.1 a CPU that QEMU emulates may run code that another has patched meanwhile: kernels patch theirs, and oops.
 QEMU_USERLAND = "qemu-10.0"
+KVM_CREATE_VM, KVM_CREATE_VCPU, KVM_GET_TSC_KHZ = 0xAE01, 0xAE41, 0xAEA3
+HZ = 250  # of Debian's kernels
 TIMED_OUT = 124  # exit status, as timeout(1) has it
+
+
+def tsc_parameters() -> str:
+    """What tells the host's kernel its clock: an emulated CPU's time-stamp counter is this machine's, and calibrating
+    it against emulated timers fails, now and then for good. "" where this machine's frequency is not known."""
+    try:
+        kvm = os.open("/dev/kvm", os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    machine = fcntl.ioctl(kvm, KVM_CREATE_VM, 0)
+    vcpu = fcntl.ioctl(machine, KVM_CREATE_VCPU, 0)
+    khz = fcntl.ioctl(vcpu, KVM_GET_TSC_KHZ, 0)
+    for descriptor in (vcpu, machine, kvm):
+        os.close(descriptor)
+    return f"tsc_early_khz={khz} tsc=reliable clocksource=tsc lpj={khz * 1000 // HZ}"
 
 
 class LabHost:
@@ -80,7 +98,7 @@ echo $? >/run/lab/status
                 "-m", str(self.memory), "-nodefaults", "-display", "none", "-no-reboot",
                 "-kernel", self.kernel.vmlinux, "-initrd", str(image.build()),
                 "-append", "console=ttyS0 loglevel=6 mitigations=off panic=-1 oops=panic softlockup_panic=1 "
-                "watchdog_thresh=30",
+                f"watchdog_thresh=30 {tsc_parameters()}",
                 "-fsdev", f"{share},id=root,path=/,readonly=on",
                 "-device", "virtio-9p-pci,fsdev=root,mount_tag=root",
                 "-fsdev", f"{share},id=lab,path={self.folder}/share",

@@ -178,6 +178,16 @@ TEST(Decide, a_halted_vcpu_without_driver_wakes_boosted_and_is_lowered_after_the
   LONGS_EQUAL(PVSCHED_CLASS_BASELINE, class_of(step(PVS_EV_TIMER, 0, l.hold_ns)));
 }
 
+TEST(Decide, a_guest_that_wakes_for_an_ordinary_task_stays_boosted_for_the_hold) {
+  step(PVS_EV_SWITCH_IN, word(kIdle));
+  step(PVS_EV_SLEEP, word(kIdle));
+  step(PVS_EV_INJECT, word(kIdle), kMs);
+  step(PVS_EV_SWITCH_IN, word(kIdle));
+  LONGS_EQUAL(PVSCHED_CLASS_CRITICAL, class_of(step(PVS_EV_GUEST, word(kValid, 0, 1), 20 * kUs)));
+  LONGS_EQUAL(PVSCHED_CLASS_BASELINE, class_of(step(PVS_EV_TIMER, word(kValid, 0, 1), l.hold_ns - 20 * kUs)));
+  LONGS_EQUAL(PVSCHED_CLASS_BASELINE, class_of(step(PVS_EV_GUEST, word(kValid, 0, 1), kMs)));
+}
+
 TEST(Decide, an_idle_guest_that_halts_again_in_time_changes_nothing) {
   step(PVS_EV_SWITCH_IN, word(kIdle));
   CHECK(step(PVS_EV_SLEEP, word(kIdle)).changed);
