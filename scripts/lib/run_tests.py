@@ -19,9 +19,9 @@ import subprocess
 import sys
 import time
 
-TIERS = ["unit", "schema", "bpf", "device", "e2e"]
+TIERS = ["unit", "schema", "bpf", "device", "e2e", "lab"]
 PARALLEL = {"unit", "schema"}  # the others share the kernel, or measure
-LIVE = {"e2e"}  # their output is shown while they run
+LIVE = {"e2e", "lab"}  # their output is shown while they run
 HEARTBEAT = 30  # seconds between signs of life
 
 CPPUTEST = re.compile(

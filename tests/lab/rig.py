@@ -21,7 +21,7 @@ LIMITS = f"""<pvsched xmlns="{NAMESPACE}">
   <priority policy="fifo" max="50" critical="60"/>
   <boost critical="40" total="900" unit="ms"/>
   <throttle duration="50" unit="ms"/>
-  <hold time="4" unit="ms"/>
+  <hold time="10" unit="ms"/>
   <inject time="10" unit="ms"/>
 </pvsched>
 """

@@ -19,7 +19,8 @@ from debian import KEYRING, MIRROR, Suite, cache_dir, locked
 
 TOP = Path(__file__).resolve().parents[2]
 # What a userland has besides the packages that qemu-device/headers.sh names, QEMU aside.
-TOOLS = ["cpputest", "gcc-multilib", "procps", "util-linux"]
+# libelf and pahole are for kernel modules, see modules.py.
+TOOLS = ["cpputest", "gcc-multilib", "libelf1t64", "pahole", "procps", "util-linux"]
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 

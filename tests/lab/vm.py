@@ -18,7 +18,7 @@ HERE = Path(__file__).resolve().parent
 # AMD's KVM: SVM is what QEMU's emulation offers.
 BOOT_MODULES = ["virtio_pci", "9pnet_virtio", "9p", "overlay"]
 # Before 8.1 a CPU that QEMU emulates may run code that another has patched meanwhile: kernels patch theirs, and oops.
-QEMU_USERLAND = "qemu-10.0"
+QEMU_USERLAND = "qemu-11.1"
 KVM_CREATE_VM, KVM_CREATE_VCPU, KVM_GET_TSC_KHZ = 0xAE01, 0xAE41, 0xAEA3
 HZ = 250  # of Debian's kernels
 TIMED_OUT = 124  # exit status, as timeout(1) has it
