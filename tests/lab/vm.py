@@ -22,6 +22,7 @@ QEMU_USERLAND = "qemu-11.1"
 KVM_CREATE_VM, KVM_CREATE_VCPU, KVM_GET_TSC_KHZ = 0xAE01, 0xAE41, 0xAEA3
 HZ = 250  # of Debian's kernels
 TIMED_OUT = 124  # exit status, as timeout(1) has it
+DIED = 125  # the host's kernel panicked, or the emulator ended
 
 
 def tsc_parameters() -> str:
@@ -51,7 +52,7 @@ class LabHost:
 
     def run(self, command: list[str], seconds: float) -> int:
         """Boots, runs the command in the source tree's root, shows its output; returns its exit
-        status, or 124 when the time was over, 125 when the host died."""
+        status, or TIMED_OUT, or DIED."""
         self._prepare(" ".join(shlex.quote(word) for word in command))
         with open(self.folder / "output.log", "wb") as log, open(self.folder / "qemu.log", "wb") as warnings:
             machine = subprocess.Popen(self._qemu("stdio"), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -134,5 +135,5 @@ echo $? >/run/lab/status
         if not path.exists():
             tail = (self.folder / "console.log").read_text(errors="replace")[-1500:]
             print(f"lab: the host died; its console ends with:\n{tail}", file=sys.stderr)
-            return 125
+            return DIED
         return int(path.read_text(encoding="ascii"))

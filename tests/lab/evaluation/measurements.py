@@ -34,7 +34,7 @@ PRESETS = {
                     loops=4000, trace_seconds=1),
     # An emulated guest needs longer than 500 us for a cycle of cyclictest, so it is never done. Here everything is
     # stretched by 20: the intervals of 500 and 1000 us, and by 10 or 20 the audio's buffers of 2 and 10 ms.
-    "lab": Preset("lab", rounds=3, seconds=3, intervals=(10000, 20000), buffers=(20, 200), locks=("spin",),
+    "lab": Preset("lab", rounds=2, seconds=3, intervals=(10000, 20000), buffers=(20, 200), locks=("spin",),
                   loops=2000),
     "full": Preset("full", rounds=5, seconds=20),
 }
