@@ -170,8 +170,8 @@ class Host(contextlib.ExitStack):
 
 
 def apparmor():
-    """Whether AppArmor confines QEMU here."""
-    return read("/sys/module/apparmor/parameters/enabled", "N") == "Y"
+    """Whether AppArmor confines QEMU here: libvirt's profile is loaded."""
+    return "libvirtd" in read("/sys/kernel/security/apparmor/profiles", "")
 
 
 def qemu_version():

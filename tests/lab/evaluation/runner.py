@@ -36,7 +36,7 @@ def evaluate(open_bench, preset: Preset, path: str, names=None, command: str = "
         except Skip as why:
             result["skipped"][name] = str(why)
             say(f"   {name}: not measured: {why}")
-        except (Failure, Unreadable, KeyError, IndexError) as error:
+        except (Failure, Unreadable, KeyError, IndexError, OSError) as error:
             result["failed"][name] = f"{type(error).__name__}: {error}"
             say(f"   {name}: FAILED: {error}")
         save(result, path)
