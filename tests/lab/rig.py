@@ -86,8 +86,8 @@ class Rig:
                  lambda: guest.try_run(f"cat {DEVICE}/pvsched/bound") == (0, "1"), seconds, 0.1)
 
     def stats(self, guest) -> list[dict]:
-        """The policy's account of each vCPU."""
-        return [vcpu["stats"] for vcpu in self.daemon.vm(guest.name)["vcpus"]]
+        """The policy's account of each vCPU that it serves."""
+        return [vcpu["stats"] for vcpu in self.daemon.vm(guest.name)["vcpus"] if "stats" in vcpu]
 
     def boosts(self, guest, kind="task", vcpu=0) -> int:
         """How many boosts of a class a vCPU has had."""
