@@ -18,14 +18,14 @@ struct pvs_limits {
 	__u64 critical_ns; /* budget of boosted run time with CRITICAL */
 	__u64 total_ns;	   /* budget of boosted run time with any boost */
 	__u64 throttle_ns; /* least time without boost once a budget is empty */
-	__u64 hold_ns; /* boost kept after a wake-up before the need must show */
-	__u64 inject_ns;  /* run time an injected interrupt may stay boosted */
-	__u8 enabled;	  /* 0: baseline always */
-	__u8 rt_policy;	  /* PVSCHED_SCHED_FIFO or PVSCHED_SCHED_RR */
-	__u8 rt_max;	  /* cap of a task's real-time priority, 0: none */
-	__u8 rt_critical; /* real-time priority while critical */
-	__s8 nice_min;	  /* cap of a task's nice; 0: fair tasks do not boost */
-	__u8 debug;	  /* 0 quiet, 1 decisions, 2 every event */
+	__u64 hold_ns;	   /* run time for which a wake-up stays boosted */
+	__u64 inject_ns;   /* run time an injected interrupt may stay boosted */
+	__u8 enabled;	   /* 0: baseline always */
+	__u8 rt_policy;	   /* PVSCHED_SCHED_FIFO or PVSCHED_SCHED_RR */
+	__u8 rt_max;	   /* cap of a task's real-time priority, 0: none */
+	__u8 rt_critical;  /* real-time priority while critical */
+	__s8 nice_min; /* cap of a task's nice; 0: fair tasks do not boost */
+	__u8 debug;    /* 0 quiet, 1 decisions, 2 every event */
 	__u8 pad[2];
 };
 
