@@ -3,7 +3,6 @@
 import os
 import select
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -16,7 +15,7 @@ sys.path.insert(0, str(HERE.parent))
 from image import Image  # noqa: E402
 from kernels import Kernel  # noqa: E402
 from testbed.qmp import Qmp  # noqa: E402
-from testbed.util import Failure, wait_for  # noqa: E402
+from testbed.util import Failure, connect, wait_for  # noqa: E402
 
 # Of every guest: console on the first serial port, an oops ends it. noxsave: what an emulated host says of XSAVE
 # makes a nested Linux 7 panic as it boots.
@@ -39,17 +38,9 @@ class Channel:
     """Commands to the guest's shell, one at a time."""
 
     def __init__(self, path: str, alive):
-        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock = connect(path, "the guest's serial socket", 30)
         self.alive = alive  # raises when the guest is gone, returns nothing otherwise
-        wait_for("the guest's serial socket", lambda: self._connect(path), 30, 0.02)
         self.data = b""
-
-    def _connect(self, path: str) -> bool:
-        try:
-            self.sock.connect(path)
-            return True
-        except OSError:
-            return False
 
     def close(self) -> None:
         self.sock.close()

@@ -2,10 +2,9 @@
 """The mini guest's serial line: events in, commands out (guest/mini/README.md)."""
 import json
 import select
-import socket
 import time
 
-from .util import Failure, wait_for
+from .util import Failure, connect
 
 
 class Guest:
@@ -14,15 +13,7 @@ class Guest:
     def __init__(self, path):
         self.data = b""
         self.tsc_khz = None
-        self.sock = socket.socket(socket.AF_UNIX)
-        wait_for("the guest's serial socket", lambda: self._connect(path), 20, 0.02)
-
-    def _connect(self, path):
-        try:
-            self.sock.connect(path)
-            return True
-        except OSError:
-            return False
+        self.sock = connect(path, "the guest's serial socket", 20)
 
     def __enter__(self):
         return self

@@ -6,26 +6,18 @@ import select
 import socket
 import time
 
-from .util import Failure, wait_for
+from .util import Failure, connect
 
 
 class Qmp:
     """Context: commands as calls, events kept until somebody waits for them."""
 
     def __init__(self, path, seconds=30):
-        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock = connect(path, f"QMP at {path}", seconds)
         self.data = b""
         self.events = []
-        wait_for(f"QMP at {path}", lambda: self._connect(path), seconds, 0.02)
         self._next(lambda m: "QMP" in m, seconds)
         self("qmp_capabilities")
-
-    def _connect(self, path):
-        try:
-            self.sock.connect(path)
-            return True
-        except OSError:
-            return False
 
     def __enter__(self):
         return self

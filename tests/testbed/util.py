@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Errors, waiting, running commands."""
 import os
+import socket
 import subprocess
 import time
 
@@ -23,6 +24,25 @@ def wait_for(what, test, seconds=20.0, step=0.005):
         if time.monotonic() > end:
             raise Failure(f"{what}: not within {seconds:g} s")
         time.sleep(step)
+
+
+def connect(path, what, seconds):
+    """A stream socket connected to the UNIX socket at `path`, once somebody listens there."""
+    sock = socket.socket(socket.AF_UNIX)
+
+    def connected():
+        try:
+            sock.connect(path)
+            return True
+        except OSError:
+            return False
+
+    try:
+        wait_for(what, connected, seconds, 0.02)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 def run(*args, check=True, stdin=None, timeout=120):
