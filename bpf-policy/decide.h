@@ -10,11 +10,7 @@
  *   observe  note what the event says: running, waiting, sleeping, reasons
  *   grant    need and reasons, cut by budgets and the enable switches
  *
- * Budgets. Run time in class CRITICAL drains `critical`, run time in any boost
- * drains `total`. All other time refills both one to one, but only from
- * PVS_RECOVERY_NS into a stretch without boosted run time on: a guest that
- * flaps faster than that is charged as if it had never let go. An empty budget
- * throttles its class for at least throttle_ns and until half of it is back.
+ * Budgets cut it: budget.h.
  *
  * Laziness. A running vCPU is not raised: a boost costs a system call and
  * budget, and buys nothing before the vCPU is preempted. It is raised while it
@@ -23,12 +19,12 @@
 #ifndef PVSCHED_DECIDE_H
 #define PVSCHED_DECIDE_H
 
+#include "budget.h"
 #include "intent.h"
 
 #define PVS_BARRIER() __asm__ __volatile__("" ::: "memory")
 
-#define PVS_RECOVERY_NS 100000ull /* 100 us without boosted run time */
-#define PVS_TIMER_MIN_NS 5000ull  /* no timer is set closer than this */
+#define PVS_TIMER_MIN_NS 5000ull /* no timer is set closer than this */
 #define PVS_NEVER (~0ull)
 
 enum pvs_event {
@@ -59,6 +55,8 @@ struct pvs_machine {
 	__u64 total_left;     /* ns */
 	__u64 critical_until; /* throttled at least until; 0: not throttled */
 	__u64 total_until;
+	__u64 critical_over; /* ran boosted beyond the budget: to make good */
+	__u64 total_over;
 	__u64 rest_since; /* end of the last boosted run time */
 	__u64 reason_ran; /* run time since the last reason came */
 	__u32 decision;	  /* body of the decision in force */
@@ -79,16 +77,6 @@ struct pvs_outcome {
 	__u8 ran_class;	   /* in this class */
 };
 
-static __always_inline __u64 pvs_sub_floor(__u64 a, __u64 b)
-{
-	return a > b ? a - b : 0;
-}
-
-static __always_inline __u64 pvs_min(__u64 a, __u64 b)
-{
-	return a < b ? a : b;
-}
-
 static __always_inline void
 pvs_machine_init(struct pvs_machine *m, const struct pvs_limits *l, __u64 now)
 {
@@ -97,6 +85,8 @@ pvs_machine_init(struct pvs_machine *m, const struct pvs_limits *l, __u64 now)
 	m->total_left = l->total_ns;
 	m->critical_until = 0;
 	m->total_until = 0;
+	m->critical_over = 0;
+	m->total_over = 0;
 	m->rest_since = now;
 	m->reason_ran = 0;
 	m->decision = 0;
@@ -108,18 +98,13 @@ pvs_machine_init(struct pvs_machine *m, const struct pvs_limits *l, __u64 now)
 
 /* --- the steps ------------------------------------------------------------ */
 
-static __always_inline void pvs_refill(__u64 *left, __u64 budget, __u64 credit)
-{
-	*left = pvs_min(budget, *left + credit);
-}
-
 /* Charges boosted run time to the budgets. */
 static __always_inline void pvs_charge(struct pvs_machine *m, __u8 class_,
 				       __u64 ns)
 {
-	m->total_left = pvs_sub_floor(m->total_left, ns);
+	pvs_drain(&m->total_left, &m->total_over, ns);
 	if (class_ == PVSCHED_CLASS_CRITICAL)
-		m->critical_left = pvs_sub_floor(m->critical_left, ns);
+		pvs_drain(&m->critical_left, &m->critical_over, ns);
 }
 
 /*
@@ -135,6 +120,7 @@ static __always_inline void pvs_settle(struct pvs_machine *m,
 	__u8 class_ = pvs_decision_class(m->decision);
 	__u64 dt = pvs_sub_floor(now, m->stamp);
 	__u64 boosted = dt, from;
+	int asleep;
 
 	if (class_ == PVSCHED_CLASS_BASELINE) {
 		class_ = m->late;
@@ -161,8 +147,11 @@ static __always_inline void pvs_settle(struct pvs_machine *m,
 		if (from < m->stamp)
 			from = m->stamp;
 		dt = pvs_sub_floor(now, from);
-		pvs_refill(&m->critical_left, l->critical_ns, dt);
-		pvs_refill(&m->total_left, l->total_ns, dt);
+		asleep = m->run == PVS_RUN_SLEEPING;
+		pvs_refill(&m->critical_left, l->critical_ns, l->throttle_ns,
+			   asleep, dt);
+		pvs_refill(&m->total_left, l->total_ns, l->throttle_ns, asleep,
+			   dt);
 	}
 	/* A lowered limit holds at once. */
 	m->critical_left = pvs_min(m->critical_left, l->critical_ns);
@@ -171,23 +160,9 @@ static __always_inline void pvs_settle(struct pvs_machine *m,
 		m->stamp = now;
 }
 
-/* Opens or closes one throttle; returns 1 if it was opened now. */
-static __always_inline __u8 pvs_throttle(__u64 *until, __u64 left, __u64 budget,
-					 __u64 throttle_ns, __u64 now)
-{
-	if (*until == 0) {
-		if (left > 0)
-			return 0;
-		*until = now + throttle_ns + 1; /* never 0 */
-		return 1;
-	}
-	if (now >= *until && left >= budget / 2)
-		*until = 0;
-	return 0;
-}
-
 /* When a throttled class may be granted again, if nothing is granted before. */
 static __always_inline __u64 pvs_throttle_end(const struct pvs_machine *m,
+					      const struct pvs_limits *l,
 					      __u64 until, __u64 left,
 					      __u64 budget, __u64 now)
 {
@@ -195,7 +170,8 @@ static __always_inline __u64 pvs_throttle_end(const struct pvs_machine *m,
 
 	if (refilled < now)
 		refilled = now;
-	refilled += pvs_sub_floor(budget / 2, left);
+	refilled += pvs_refill_time(pvs_sub_floor(budget / 2, left), budget,
+				    l->throttle_ns, m->run == PVS_RUN_SLEEPING);
 	return refilled > until ? refilled : until;
 }
 
@@ -283,9 +259,9 @@ static __always_inline void pvs_grant(struct pvs_machine *m,
 		return;
 	if (m->total_until && (critical || task))
 		out->deadline = pvs_throttle_end(
-			m, m->total_until, m->total_left, l->total_ns, now);
+			m, l, m->total_until, m->total_left, l->total_ns, now);
 	else if (m->critical_until && critical)
-		out->deadline = pvs_throttle_end(m, m->critical_until,
+		out->deadline = pvs_throttle_end(m, l, m->critical_until,
 						 m->critical_left,
 						 l->critical_ns, now);
 }
@@ -332,11 +308,13 @@ static __always_inline void pvs_step(struct pvs_machine *m,
 	pvs_settle(m, l, in_force_until, now, out);
 	PVS_BARRIER();
 	out->critical_throttle = pvs_throttle(&m->critical_until,
-					      m->critical_left, l->critical_ns,
+					      m->critical_left,
+					      &m->critical_over, l->critical_ns,
 					      l->throttle_ns, now);
 	PVS_BARRIER();
 	out->total_throttle = pvs_throttle(&m->total_until, m->total_left,
-					   l->total_ns, l->throttle_ns, now);
+					   &m->total_over, l->total_ns,
+					   l->throttle_ns, now);
 	PVS_BARRIER();
 	pvs_observe(m, l, need, ev);
 	if (need & PVS_NEED_BAD)

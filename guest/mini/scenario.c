@@ -5,20 +5,25 @@
 #define BATCH_TURNS 500
 #define TURNS_PER_EXIT 48
 
+/*
+ * The delay port that PC kernels write for an I/O pause, as a guest that does
+ * I/O: where KVM emulates instruction by instruction, only an exit to user
+ * space makes it look for interrupts, or for another task of the host, before
+ * the end of its batch, up to 1 ms later.
+ */
+static void io_pause(void)
+{
+	outb(0x80, 0);
+}
+
 static void compute(struct cpu *cpu, u32 turns)
 {
 	u32 x = cpu->work + 1;
 
-	/*
-	 * The delay port that PC kernels write for an I/O pause, as a guest
-	 * that does I/O: where KVM emulates instruction by instruction, only
-	 * an exit to user space makes it look for interrupts before the end of
-	 * its batch, up to 1 ms later, and that wait would be in each sample.
-	 */
 	while (turns--) {
 		x = x * 1664525u + 1013904223u;
 		if (turns % TURNS_PER_EXIT == 0)
-			outb(0x80, 0);
+			io_pause();
 	}
 	/* volatile use of the result keeps the loop */
 	asm volatile("" : : "r"(x));
@@ -74,6 +79,7 @@ static void step_flap(struct cpu *cpu)
 		if (now >= next) {
 			on = !on;
 			flap(cpu, on);
+			io_pause();
 			next += length;
 			if (next < now)
 				next = now + length;

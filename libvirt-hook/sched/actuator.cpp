@@ -145,7 +145,7 @@ void Actuator::apply(unsigned index) {
   std::uint64_t done = monotonic_ns();
   box.applied_at = done;
   __atomic_store_n(&box.applied, (decision & ~PVS_DECISION_BODY) | body, __ATOMIC_RELEASE);
-  if (body == static_cast<std::uint32_t>(decision))
+  if (body != applied && body == static_cast<std::uint32_t>(decision))
     count_delay(stats.event_to_applied, done > box.decided_at ? done - box.decided_at : 0);
 }
 

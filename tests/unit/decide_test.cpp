@@ -124,6 +124,64 @@ TEST(Decide, an_empty_critical_budget_throttles_for_the_configured_time) {
   LONGS_EQUAL(PVSCHED_CLASS_CRITICAL, class_of(out));
 }
 
+TEST(Decide, a_boost_that_lasted_too_long_lengthens_its_throttle_in_proportion) {
+  const __u64 rogue = word(kValid, PVSCHED_CRITICAL_PREEMPT_OFF);
+  step(PVS_EV_SWITCH_IN, rogue);
+  step(PVS_EV_PREEMPTED, rogue);
+  step(PVS_EV_SWITCH_IN, rogue);
+  step(PVS_EV_TIMER, rogue, l.critical_ns + l.critical_ns / 2);  // half a budget late
+  CHECK(m.critical_until >= now + l.throttle_ns * 3 / 2 - 10 * kUs);
+  CHECK(m.critical_until <= now + l.throttle_ns * 3 / 2 + 10 * kUs);
+  in_force_until = now + l.critical_ns;  // and the actuator a whole budget
+  pvs_outcome out = step(PVS_EV_PREEMPTED, rogue, l.critical_ns);
+  CHECK(m.critical_until >= now - l.critical_ns + l.throttle_ns * 5 / 2 - 10 * kUs);
+  CHECK(out.deadline >= m.critical_until);
+  out = step(PVS_EV_TIMER, rogue, out.deadline - now);
+  LONGS_EQUAL(PVSCHED_CLASS_CRITICAL, class_of(out));
+}
+
+// Preempted within its claim it is boosted, lowered soon after, and runs on; else it waits its turn.
+TEST(Decide, a_guest_that_flaps_is_boosted_no_more_than_one_that_never_lets_go) {
+  const __u64 urgent = word(kValid, PVSCHED_CRITICAL_PREEMPT_OFF), calm = word(kValid);
+  const __u64 begin = now;
+  __u64 boosted = 0;
+  auto note = [&](const pvs_outcome& out) { boosted += out.ran_boosted; };
+  for (int turn = 0; turn < 20000; ++turn) {
+    note(step(PVS_EV_SWITCH_IN, calm, 3 * kMs));
+    pvs_outcome out = step(PVS_EV_PREEMPTED, turn % 2 ? urgent : calm, kMs);
+    note(out);
+    if (class_of(out) == PVSCHED_CLASS_BASELINE) continue;
+    note(step(PVS_EV_SWITCH_IN, urgent));
+    note(step(PVS_EV_GUEST, calm, 500 * kUs));
+    note(step(PVS_EV_PREEMPTED, calm, kMs));
+  }
+  double allowed =
+      static_cast<double>(now - begin) * PVS_CRITICAL_NS_DEFAULT / (PVS_CRITICAL_NS_DEFAULT + PVS_THROTTLE_NS_DEFAULT);
+  CHECK(static_cast<double>(boosted) > 0.8 * allowed);
+  CHECK(static_cast<double>(boosted) < 1.1 * allowed);
+}
+
+TEST(Decide, sleep_refills_one_to_one) {
+  const __u64 urgent = word(kValid, PVSCHED_CRITICAL_PREEMPT_OFF);
+  step(PVS_EV_SWITCH_IN, urgent);
+  step(PVS_EV_PREEMPTED, urgent);
+  step(PVS_EV_SWITCH_IN, urgent);
+  step(PVS_EV_SLEEP, word(kIdle), kMs);
+  LONGS_EQUAL(l.critical_ns - kMs, m.critical_left);
+  step(PVS_EV_WAKING, word(kIdle), PVS_RECOVERY_NS + kMs / 2);
+  LONGS_EQUAL(l.critical_ns - kMs / 2, m.critical_left);
+}
+
+TEST(Decide, a_throttle_is_lengthened_by_a_second_at_most) {
+  const __u64 rogue = word(kValid, PVSCHED_CRITICAL_PREEMPT_OFF);
+  step(PVS_EV_SWITCH_IN, rogue);
+  step(PVS_EV_PREEMPTED, rogue);
+  step(PVS_EV_SWITCH_IN, rogue);
+  step(PVS_EV_TIMER, rogue, 100 * 1000 * kMs);
+  CHECK(m.critical_until <= now + l.throttle_ns + 1000 * kMs + 1);
+  CHECK(m.critical_until >= now + 1000 * kMs);
+}
+
 TEST(Decide, a_throttled_critical_section_still_gets_its_tasks_boost) {
   const __u64 both = word(kValid, PVSCHED_CRITICAL_HARDIRQ, 0, PVSCHED_SCHED_FIFO, 0, 10);
   step(PVS_EV_SWITCH_IN, both);
