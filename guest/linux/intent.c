@@ -82,9 +82,10 @@ struct need {
 /*
  * The effective need: a task that inherited a priority through a lock counts
  * as what it is until it lets the lock go. SCHED_FIFO's and SCHED_RR's rt are
- * 1..99 by construction, nice is -20..19.
+ * 1..99 by construction, nice is -20..19. Inline, so that the three bytes stay
+ * in registers: stored one by one and read back as a word they stall the load.
  */
-static struct need read_task(const struct task_struct *p)
+static __always_inline struct need read_task(const struct task_struct *p)
 {
 	struct need need = { .policy = PVSCHED_SCHED_OTHER };
 	int prio = READ_ONCE(p->prio);

@@ -201,8 +201,15 @@ def bounds(result):
     for v in judge.verdicts(result):
         bound = f"{SIGNS[v['operator']]} {v['bound']:g}" if v["operator"] else NONE
         met = words[v["met"]] + (f": {v['why']}" if v["met"] is None and v["why"] != "not measured" else "")
-        rows.append([v["group"], v["text"], bound, number(v["figure"]), number(v["worst"]), met])
-    return table(["", "what", "bound", "median", "worst round", "met"], rows)
+        rows.append([v["group"], v["text"], bound, number(v["figure"]), number(v["worst"]), number(v["rounds"]), met])
+    return table(["", "what", "bound", "median", "worst round", "rounds", "met"], rows)
+
+
+def rounds_of(result):
+    """How many rounds each measurement has and has lost."""
+    rows = [[name, f"{of['whole']} of {of['wanted']}", of["lost"], of.get("why", "")]
+            for name, of in result["rounds"].items()]
+    return table(["", "whole rounds", "lost rounds", "why some are missing"], rows)
 
 
 def evaluation(result, name, svgs):
@@ -213,10 +220,12 @@ def evaluation(result, name, svgs):
     notes = context.pop("notes", [])
     facts = [("kernel of the host", context["kernel"]), ("kernel of the guest", context.get("guest_kernel", NONE)),
              ("QEMU", context.get("qemu", NONE)), ("processor", f"{context['cpu']}, {context['cpus']} CPUs"),
-             ("actuator", context.get("actuator", NONE)), ("event sources", ", ".join(everywhere)),
+             ("build", context["build"] or NONE), ("actuator", context.get("actuator", NONE)),
+             ("event sources", ", ".join(everywhere)),
              ("rounds", f"{context['rounds']} ({context['preset']})"), ("load", f"`{context['load']}`"),
              ("date", context["date"]), ("command", f"`{context['command']}`")]
     blocks = [part("evaluation", title=f"Linux {context['kernel']}", data=f"benchmarks/{name}.json",
-                   facts=table(["", ""], facts), notes="".join(f"\n* {note}" for note in notes), bounds=bounds(result))]
+                   facts=table(["", ""], facts), notes="".join(f"\n* {note}" for note in notes), bounds=bounds(result),
+                   rounds=rounds_of(result))]
     blocks += [section(measured[key], name, svgs) for key, section in SECTIONS.items() if key in measured]
     return "\n\n".join(blocks)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The sections on this host with the mini guest: scripts/demo, scripts/bench, and the end-to-end tests' figures."""
+"""The sections on this host without a Linux guest: scripts/demo, scripts/bench, and the end-to-end tests' figures."""
 import re
 
 import charts
-from text import part, table
+from text import NONE, part, table
 
 RATIOS = (("vanilla / pvsched, p50", "p50_vanilla_over_pvsched"),
           ("vanilla / pvsched, p99", "p99_vanilla_over_pvsched"),
@@ -53,6 +53,23 @@ def cost(data, *_):
                                [[f"`{n}`", p["events"], f"{p['ns_per_event']:.0f}"]
                                 for n, p in sorted(events["programs"].items())]),
                 p50=f"{applied['p50_us']:.0f}", p99=f"{applied['p99_us']:.0f}", count=applied["count"])
+
+
+def hooks(data):
+    """`data`: scripts/bench --guest."""
+    def cells(found):
+        ns = found and f"{found['ns']['median']:.1f} ({found['ns']['worst']:.1f})"
+        return [found["instructions"], ns] if found else [NONE, NONE]
+
+    names = {"sched_wakeup_remote": "`sched_wakeup`, task of another CPU", "nmi_first": "NMI, first handler",
+             "nmi_last": "NMI, last handler", "pvs_store": "`pvs_store`, the store itself"}
+    rows = [["an empty function", NONE, *cells({"instructions": 1, "ns": data["empty_ns"]}), *cells(None)]]
+    rows += [[names.get(h["hook"], f"`{h['hook']}`"), h["bytes"] or NONE, *cells(h["unchanged"]), *cells(h["changed"])]
+             for h in data["hooks"]]
+    return part("hooks", processor=data["processor"], date=data["date"], release=data["module_kernel"] or NONE,
+                rounds=data["rounds"],
+                hooks=table(["hook", "bytes", "unchanged: instructions", "ns", "changed: instructions", "ns"], rows),
+                called=", ".join(f"`{name}` {size}" for name, size in data["called"].items()) or NONE)
 
 
 def starts(data, cost_data):

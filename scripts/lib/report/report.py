@@ -15,7 +15,7 @@ import guests  # noqa: E402
 import host  # noqa: E402
 from text import part  # noqa: E402
 
-KINDS = ("demo", "evaluation", "budgets", "cost", "starts")
+KINDS = ("demo", "evaluation", "budgets", "cost", "guest-hooks", "starts")
 
 
 def load(paths):
@@ -39,6 +39,7 @@ def render(found):
         blocks += [guests.evaluation(data, name, svgs) for name, data in found["evaluation"]]
     blocks += [host.budgets(data) for _, data in found["budgets"]]
     blocks += [host.cost(data) for _, data in found["cost"]]
+    blocks += [host.hooks(data) for _, data in found["guest-hooks"]]
     if found["starts"] and found["cost"]:
         blocks.append(host.starts(found["starts"][-1][1], found["cost"][-1][1]))
     return "\n\n".join(blocks) + "\n", svgs
