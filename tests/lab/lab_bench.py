@@ -127,4 +127,9 @@ def open_bench(rig: Rig, measurement):
         where = 1 if measurement.same_cpu else None
         guests = [stack.enter_context(rig.guest(f"bench{i}", cpus=measurement.vcpus, host_cpu=where))
                   for i in range(measurement.guests)]
-        yield LabBench(rig, guests)
+        try:
+            yield LabBench(rig, guests)
+        except Exception:
+            for guest in guests:
+                guest.check_alive()  # whatever failed, it is because the guest is gone
+            raise

@@ -15,11 +15,13 @@ sys.path.insert(0, str(HERE.parent))
 from image import Image  # noqa: E402
 from kernels import Kernel  # noqa: E402
 from testbed.qmp import Qmp  # noqa: E402
-from testbed.util import Failure, connect, wait_for  # noqa: E402
+from testbed.util import Failure, Gone, connect, wait_for  # noqa: E402
 
 # Of every guest: console on the first serial port, an oops ends it. noxsave: what an emulated host says of XSAVE
 # makes a nested Linux 7 panic as it boots.
 CMDLINE = "console=ttyS0 panic=-1 oops=panic mitigations=off nokaslr noxsave"
+# What QEMU says when KVM cannot run a vCPU any more; QEMU lives on.
+STOPPED = ("KVM internal error", "KVM: entry failed", "kvm run failed")
 # What measures in the guest; each with its libraries.
 PROGRAMS = ["cyclictest", "hackbench", "chrt", "taskset", "perf"]
 
@@ -50,7 +52,7 @@ class Channel:
         while b"\n" not in self.data:
             left = end - time.monotonic()
             if left <= 0:
-                raise Failure(f"the guest said nothing more in time; last: {self.data[-200:]!r}")
+                raise Gone(f"the guest said nothing more in time; last: {self.data[-200:]!r}")
             if not select.select([self.sock], [], [], min(left, 1.0))[0]:
                 self.alive()
                 continue
@@ -148,7 +150,7 @@ class LinuxGuest(Shell):
             self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:
             self.qmp = Qmp(os.path.join(self.dir, "test.qmp"))
-            self.channel = Channel(os.path.join(self.dir, "channel"), self._alive)
+            self.channel = Channel(os.path.join(self.dir, "channel"), self.check_alive)
         except BaseException:
             self.close(keep=True)
             raise
@@ -171,14 +173,18 @@ class LinuxGuest(Shell):
         if not keep:
             shutil.rmtree(self.dir, ignore_errors=True)
 
-    def _alive(self) -> None:
+    def check_alive(self) -> None:
+        """Gone if it cannot answer any more."""
         if self.process.poll() is not None:
-            raise Failure(f"QEMU of {self.name} ended with {self.process.returncode}: {self._tail('qemu.log')}\n"
-                          f"console: {self._tail('console.log')}")
+            raise Gone(f"QEMU of {self.name} ended with {self.process.returncode}: {self._tail('qemu.log')}\n"
+                       f"console: {self._tail('console.log')}")
+        said = self._tail("qemu.log", None)
+        if any(mark in said for mark in STOPPED):
+            raise Gone(f"KVM stopped the guest {self.name}: {said[:1000]}")
 
-    def _tail(self, name: str) -> str:
+    def _tail(self, name: str, size: int | None = 2500) -> str:
         try:
-            return Path(self.dir, name).read_text(errors="replace")[-2500:]
+            return Path(self.dir, name).read_text(errors="replace")[-size if size else None:]
         except OSError:
             return ""
 

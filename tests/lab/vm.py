@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The lab's host: a virtual machine, emulated, in which KVM works."""
 import fcntl
+import math
 import os
 import select
 import shlex
@@ -22,7 +23,8 @@ QEMU_USERLAND = "qemu-11.1"
 KVM_CREATE_VM, KVM_CREATE_VCPU, KVM_GET_TSC_KHZ = 0xAE01, 0xAE41, 0xAEA3
 HZ = 250  # of Debian's kernels
 TIMED_OUT = 124  # exit status, as timeout(1) has it
-DIED = 125  # the host's kernel panicked, or the emulator ended
+DIED = 125  # the host's kernel panicked, the emulator ended, or both were silent for too long
+LOGS = ("console.log", "output.log", "qemu.log")
 
 
 def tsc_parameters() -> str:
@@ -41,28 +43,51 @@ def tsc_parameters() -> str:
 
 
 class LabHost:
-    """One host, booted for one command. `folder` gets console.log, output.log and what the command
-    leaves in /run/lab/results."""
+    """One host, booted for one command. `folder` gets console.log, output.log and what the command leaves in
+    /run/lab/results, which is a share: it outlives the host. With `keep` what lies there already stays."""
 
-    def __init__(self, kernel: Kernel, builddir: Path, folder: Path, smp: int = 2, memory: int = 4096):
+    def __init__(self, kernel: Kernel, builddir: Path, folder: Path, smp: int = 2, memory: int = 4096,
+                 keep: bool = False):
         self.kernel, self.builddir, self.folder = kernel, builddir, folder
         self.smp, self.memory = smp, memory
-        shutil.rmtree(folder, ignore_errors=True)
-        (folder / "share" / "results").mkdir(parents=True)
+        share = folder / "share"
+        for path in folder.iterdir() if folder.exists() else ():
+            if path.is_dir() and not path.is_symlink():
+                if not (keep and path == share):
+                    shutil.rmtree(path)
+            else:
+                path.unlink()
+        (share / "results").mkdir(parents=True, exist_ok=True)
 
-    def run(self, command: list[str], seconds: float) -> int:
+    def run(self, command: list[str], seconds: float, silence: float = math.inf) -> int:
         """Boots, runs the command in the source tree's root, shows its output; returns its exit
-        status, or TIMED_OUT, or DIED."""
+        status, or TIMED_OUT, or DIED. One that says nothing for `silence` seconds has died too."""
         self._prepare(" ".join(shlex.quote(word) for word in command))
         with open(self.folder / "output.log", "wb") as log, open(self.folder / "qemu.log", "wb") as warnings:
             machine = subprocess.Popen(self._qemu("stdio"), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                        stderr=warnings)
             try:
-                ended = self._follow(machine, log, time.monotonic() + seconds)
+                ended = self._follow(machine, log, time.monotonic() + seconds, silence)
             finally:
                 machine.kill()
                 machine.wait()
-        return ended if ended else self._status()
+        return ended if ended == TIMED_OUT else self._status()
+
+    def run_again(self, command: list[str], seconds: float, reboots: int, silence: float = math.inf) -> int:
+        """As run(), and boots a host that died once more, so often at most, all within `seconds`. The logs of those
+        that died are in died-1, died-2..."""
+        end = time.monotonic() + seconds
+        for boot in range(reboots + 1):
+            ended = self.run(command, end - time.monotonic(), silence)
+            if ended != DIED or boot == reboots:
+                break
+            aside = self.folder / f"died-{boot + 1}"
+            aside.mkdir()
+            for name in LOGS:
+                if (self.folder / name).exists():
+                    (self.folder / name).rename(aside / name)
+            print(f"lab: the emulated host died: boot {boot + 2} of at most {reboots + 1}", flush=True)
+        return ended
 
     def shell(self) -> int:
         """Boots an interactive shell on this terminal."""
@@ -78,6 +103,7 @@ class LabHost:
 
     def _prepare(self, command: str) -> None:
         share = self.folder / "share"
+        (share / "status").unlink(missing_ok=True)
         (share / "modules").write_text(str(Path(self.kernel.modules).parent), encoding="ascii")
         (share / "enter").write_text(f"""# Runs in the lab's host.
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM=${{TERM:-vt100}} LC_ALL=C.UTF-8 PYTHONUNBUFFERED=1
@@ -115,15 +141,21 @@ echo $? >/run/lab/status
         return [f"{root}/lib64/ld-linux-x86-64.so.2", "--library-path", f"{root}/usr/lib/x86_64-linux-gnu",
                 f"{root}/usr/bin/qemu-system-x86_64", "-L", f"{root}/usr/share/qemu", "-L", f"{root}/usr/share/seabios"]
 
-    def _follow(self, machine: subprocess.Popen, log, deadline: float) -> int:
+    def _follow(self, machine: subprocess.Popen, log, deadline: float, silence: float) -> int:
+        """Until it ends: TIMED_OUT, or 0 when its status tells."""
         out = machine.stdout.fileno()
         os.set_blocking(out, False)
+        heard = time.monotonic()
         while True:
             if time.monotonic() > deadline:
                 print("lab: the time limit is over", file=sys.stderr, flush=True)
                 return TIMED_OUT
             if not select.select([out], [], [], 1)[0]:
+                if time.monotonic() - heard > silence:
+                    print(f"lab: the host has said nothing for {silence:.0f} s", file=sys.stderr, flush=True)
+                    return 0
                 continue
+            heard = time.monotonic()
             data = os.read(out, 65536)
             if not data:
                 return 0
@@ -135,7 +167,8 @@ echo $? >/run/lab/status
     def _status(self) -> int:
         path = self.folder / "share" / "status"
         if not path.exists():
-            tail = (self.folder / "console.log").read_text(errors="replace")[-1500:]
+            console = self.folder / "console.log"
+            tail = console.read_text(errors="replace")[-1500:] if console.exists() else ""
             print(f"lab: the host died; its console ends with:\n{tail}", file=sys.stderr)
             return DIED
         return int(path.read_text(encoding="ascii"))

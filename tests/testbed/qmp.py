@@ -6,7 +6,7 @@ import select
 import socket
 import time
 
-from .util import Failure, connect
+from .util import Failure, Gone, connect
 
 
 class Qmp:
@@ -60,8 +60,8 @@ class Qmp:
                     self.events.append(message)
             left = end - time.monotonic()
             if left <= 0 or not select.select([self.sock], [], [], left)[0]:
-                raise Failure(f"QMP said nothing within {seconds:g} s")
+                raise Gone(f"QMP said nothing within {seconds:g} s")
             more = self.sock.recv(65536)
             if not more:
-                raise Failure("QEMU closed its monitor")
+                raise Gone("QEMU closed its monitor")
             self.data += more

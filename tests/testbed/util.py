@@ -14,6 +14,10 @@ class Failure(Exception):
     """Something went wrong; the text says what."""
 
 
+class Gone(Failure):
+    """A guest has died, or does not answer."""
+
+
 def wait_for(what, test, seconds=20.0, step=0.005):
     """Returns test()'s first true value; fails naming `what` after `seconds`."""
     end = time.monotonic() + seconds

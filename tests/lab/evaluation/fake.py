@@ -34,6 +34,7 @@ class FakeGuest:
 
     def run(self, command, timeout):
         assert timeout > 0
+        self.bench.fate(self.where)
         self.bench.ran.append((self.bench.now, self.bench.busy, command))
         if "cyclictest" in command:
             lines = [cyclictest(self.bench.late(self.where))]
@@ -58,11 +59,13 @@ class FakeGuest:
 
 
 class FakeBench:
-    """`helps` says what each mode does (HELPS, USELESS)."""
+    """`helps` says what each mode does (HELPS, USELESS); `fate` is called with "guest" or "host" as each command
+    begins, and may raise what ends it."""
     sources = ["sched_switch", "kvm_exit"]
 
-    def __init__(self, helps=None, guests=2):
+    def __init__(self, helps=None, guests=2, fate=None):
         self.helps = helps or HELPS
+        self.fate = fate or (lambda where: None)
         self.ran = []
         self.now, self.busy, self.loaded = "dynamic", False, True
         self.guests = [FakeGuest(self, "guest") for _ in range(guests)]

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The measurements. Each takes a Bench (bench.py) and a Preset and returns JSON data: a list of cells, one for each
-combination, with a summary for each round in "rounds". Rounds are interleaved: all combinations, then all again."""
+"""The measurements. Each is a function that takes a Bench (bench.py), a Preset and a Round, which it fills: one pass
+through all combinations. It returns the command as the page shall name it. Rounds are interleaved by that; collected()
+makes cells of them, one for each combination."""
 import dataclasses
 import itertools
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from testbed.util import Failure
@@ -33,40 +35,50 @@ PRESETS = {
     "quick": Preset("quick", rounds=2, seconds=3, intervals=(1000,), buffers=(2, 10), locks=("spin", "kernel"),
                     loops=4000, trace_seconds=1),
     # An emulated guest needs longer than 500 us for a cycle of cyclictest, so it is never done. Here everything is
-    # stretched by 20: the intervals of 500 and 1000 us, and by 10 or 20 the audio's buffers of 2 and 10 ms.
-    "lab": Preset("lab", rounds=2, seconds=3, intervals=(10000, 20000), buffers=(20, 200), locks=("spin",),
+    # stretched: the intervals of 1000 and 500 us by 20, the audio's buffers of 2 and 10 ms by 10. When guest or host
+    # dies the round is lost, so a round is short, about two minutes of segments.
+    "lab": Preset("lab", rounds=3, seconds=10, intervals=(20000, 10000), buffers=(20, 100), locks=("spin",),
                   loops=2000),
     "full": Preset("full", rounds=5, seconds=20),
 }
 
 
-class Cells:
-    """Collects rounds by combination."""
+@dataclasses.dataclass
+class Round:
+    """One round. `number` counts from 1; `setup` is what the measurement's setup() has found, the same for all
+    rounds; `data` is JSON."""
+    number: int
+    setup: dict
+    say: Callable[[str], None]
+    data: dict = dataclasses.field(default_factory=dict)
 
-    def __init__(self):
-        self.cells: dict[tuple, dict] = {}
-        self.histograms: dict[tuple, dict[str, list[Histogram]]] = {}
+    def add(self, key: dict, figures: dict, histograms: dict[str, Histogram] | None = None, part: str = "cells"):
+        """What the combination `key` gave. Histograms are added by name: their summaries to the round, the samples of
+        all rounds to the cell."""
+        figures = figures | {name: h.summary() for name, h in (histograms or {}).items()}
+        self.data.setdefault(part, []).append(
+            {"key": key, "figures": figures, "histograms": {name: h.data() for name, h in (histograms or {}).items()}})
 
-    def _cell(self, key: dict) -> tuple:
-        index = tuple(key.items())
-        self.cells.setdefault(index, {**key, "rounds": []})
-        return index
 
-    def add(self, key: dict, figures: dict, histograms: dict[str, Histogram] | None = None) -> None:
-        """One round of the combination `key`. Histograms are added by name: their summaries to the round, the samples
-        of all rounds to the cell."""
-        index = self._cell(key)
-        figures = dict(figures)
-        for name, histogram in (histograms or {}).items():
-            figures[name] = histogram.summary()
-            self.histograms.setdefault(index, {}).setdefault(name, []).append(histogram)
-        self.cells[index]["rounds"].append(figures)
+def collected(rounds: list[dict]) -> dict:
+    """The `data` of whole rounds as one: what is not cells is that of the last."""
+    return {name: cells([entry for data in rounds for entry in data.get(name, [])])
+            if name in ("cells", "cotenants") else value for name, value in rounds[-1].items()}
 
-    def data(self) -> list[dict]:
-        for index, named in self.histograms.items():
-            whole = {name: pooled(parts) for name, parts in named.items()}
-            self.cells[index]["pooled"] = {name: {**h.summary(), "ccdf": h.ccdf()} for name, h in whole.items()}
-        return list(self.cells.values())
+
+def cells(entries: list[dict]) -> list[dict]:
+    """The entries of all rounds by combination."""
+    found: dict[tuple, dict] = {}
+    histograms: dict[tuple, dict[str, list[Histogram]]] = {}
+    for entry in entries:
+        index = tuple(entry["key"].items())
+        found.setdefault(index, {**entry["key"], "rounds": []})["rounds"].append(entry["figures"])
+        for name, data in entry["histograms"].items():
+            histograms.setdefault(index, {}).setdefault(name, []).append(Histogram.from_data(data))
+    for index, named in histograms.items():
+        whole = {name: pooled(parts) for name, parts in named.items()}
+        found[index]["pooled"] = {name: {**h.summary(), "ccdf": h.ccdf()} for name, h in whole.items()}
+    return list(found.values())
 
 
 def call(run, command: str, seconds: float) -> str:
@@ -93,11 +105,9 @@ def cyclictest(run, interval: int, seconds: int, options: str = "", beside: str 
     return parse.json_lines(call(run, f"({command}; exit $status)", seconds))
 
 
-def latency(bench, preset: Preset, say, options: str = "") -> dict:
+def latency(bench, preset: Preset, out: Round, options: str = "") -> str:
     """cyclictest in guest and host at the same time; idle and beside the co-tenants; by mode."""
-    cells, tenants = Cells(), Cells()
-    for number, interval, load, mode in itertools.product(
-            range(preset.rounds), preset.intervals, ("idle", "busy"), MODES):
+    for interval, load, mode in itertools.product(preset.intervals, ("idle", "busy"), MODES):
         def both():
             before = bench.run_delay()
             reports = together(*(lambda run=run: cyclictest(run, interval, preset.seconds, options)[0]
@@ -108,14 +118,13 @@ def latency(bench, preset: Preset, say, options: str = "") -> dict:
         (reports, waits), metrics = segment(bench, load, mode, both)
         for where, report in zip(("guest", "host"), reports):
             histogram = parse.cyclictest(report, LIMIT_US)
-            cells.add({"where": where, **key}, waits if where == "guest" else {}, {"latency": histogram})
+            out.add({"where": where, **key}, waits if where == "guest" else {}, {"latency": histogram})
             if where == "guest":
-                say(f"round {number + 1}: {interval} us {load} {mode}: avg {histogram.avg_us:.0f} "
-                    f"p99 {histogram.percentile(.99)[0]:.0f} max {histogram.max_us:.0f} us")
+                out.say(f"round {out.number}: {interval} us {load} {mode}: avg {histogram.avg_us:.0f} "
+                        f"p99 {histogram.percentile(.99)[0]:.0f} max {histogram.max_us:.0f} us")
         if metrics:
-            tenants.add({"interval_us": interval, "mode": mode}, {"stress": metrics})
-    return {"command": f"cyclictest -q {options} -D {preset.seconds} -i INTERVAL -h {LIMIT_US}".replace("  ", " "),
-            "cells": cells.data(), "cotenants": tenants.data()}
+            out.add({"interval_us": interval, "mode": mode}, {"stress": metrics}, part="cotenants")
+    return f"cyclictest -q {options} -D {preset.seconds} -i INTERVAL -h {LIMIT_US}".replace("  ", " ")
 
 
 def segment(bench, load: str, mode: str, job):
@@ -128,91 +137,89 @@ def segment(bench, load: str, mode: str, job):
         return result, tenants.metrics
 
 
-def latency_rr(bench, preset: Preset, say) -> dict:
+def latency_rr(bench, preset: Preset, out: Round) -> str:
     """The same with cyclictest as a real-time task."""
-    return latency(bench, preset, say, RR)
+    return latency(bench, preset, out, RR)
 
 
-def audio(bench, preset: Preset, say) -> dict:
+def play(bench, options: str, seconds: float) -> dict:
+    """What the audio program reports."""
+    return parse.json_lines(call(bench.guests[0].run, f"glitch {options} --duration {seconds:g}", seconds))[0]
+
+
+def audio_units(bench, preset: Preset) -> dict:
+    """The work that fills each buffer."""
+    with bench.mode("vanilla"):
+        return {"units": {str(ms): play(bench, f"--buffer-ms {ms}", 0.1)["units"] for ms in preset.buffers}}
+
+
+def audio(bench, preset: Preset, out: Round) -> str:
     """Glitches of a real-time task that fills buffers. Each buffer's work is calibrated once, so that all modes do
     the same."""
-    run = bench.guests[0].run
-
-    def play(options: str, seconds: float) -> dict:
-        return parse.json_lines(call(run, f"glitch {options} --duration {seconds:g}", seconds))[0]
-
-    with bench.mode("vanilla"):
-        units = {ms: play(f"--buffer-ms {ms}", 0.1)["units"] for ms in preset.buffers}
-    cells = Cells()
-    for number, ms, load, mode in itertools.product(range(preset.rounds), preset.buffers, ("idle", "busy"), MODES):
-        report, _ = segment(bench, load, mode, lambda: play(f"--buffer-ms {ms} --units {units[ms]}", preset.seconds))
+    for ms, load, mode in itertools.product(preset.buffers, ("idle", "busy"), MODES):
+        work = f"--buffer-ms {ms} --units {out.setup['units'][str(ms)]}"
+        report, _ = segment(bench, load, mode, lambda: play(bench, work, preset.seconds))
         counts = {name: report[name] for name in ("periods", "glitches", "lost_periods")}
-        cells.add({"buffer_ms": ms, "load": load, "mode": mode}, counts,
-                  {name: parse.program_histogram(report[name]) for name in ("wake", "full")})
-        say(f"round {number + 1}: {ms} ms {load} {mode}: {counts['glitches']} glitches of {counts['periods']}")
-    return {"command": f"glitch --buffer-ms N --duration {preset.seconds}", "units": units, "cells": cells.data()}
+        out.add({"buffer_ms": ms, "load": load, "mode": mode}, counts,
+                {name: parse.program_histogram(report[name]) for name in ("wake", "full")})
+        out.say(f"round {out.number}: {ms} ms {load} {mode}: {counts['glitches']} glitches of {counts['periods']}")
+    return f"glitch --buffer-ms N --duration {preset.seconds}"
 
 
-def throughput(bench, preset: Preset, say) -> dict:
+def throughput(bench, preset: Preset, out: Round) -> str:
     """An ordinary guest with and without the driver, nothing urgent. Who begins changes with each round."""
-    run = bench.guests[0].run
     programs = {
         "hackbench": (f"hackbench -g 2 -l {preset.loops // 100}", parse.hackbench),
         "sched pipe": (f"perf bench -f simple sched pipe -l {preset.loops}", parse.perf_bench),
         "sched messaging": (f"perf bench -f simple sched messaging -g 1 -l {preset.loops // 100}", parse.perf_bench),
     }
-    cells = Cells()
     with bench.mode("dynamic"):
-        for number in range(2 * preset.rounds):
-            for loaded in (True, False) if number % 2 else (False, True):
-                with bench.driver(loaded):
-                    for name, (command, read) in programs.items():
-                        seconds = read(call(run, command, 60))
-                        cells.add({"program": name, "command": command, "driver": loaded}, {"seconds": seconds})
-                        say(f"round {number + 1}: {name}, driver {'loaded' if loaded else 'unloaded'}: {seconds} s")
-    return {"command": "; ".join(command for command, _ in programs.values()), "cells": cells.data(),
-            "hooks": bench.hooks()}
+        for loaded in (False, True) if out.number % 2 else (True, False):
+            with bench.driver(loaded):
+                for name, (command, read) in programs.items():
+                    seconds = read(call(bench.guests[0].run, command, 60))
+                    out.add({"program": name, "command": command, "driver": loaded}, {"seconds": seconds})
+                    out.say(f"round {out.number}: {name}, driver {'loaded' if loaded else 'unloaded'}: {seconds} s")
+    return "; ".join(command for command, _ in programs.values())
 
 
-def lockholder(bench, preset: Preset, say) -> dict:
+def lockholder(bench, preset: Preset, out: Round) -> str:
     """Lock holder preemption, in a guest with more vCPUs than the host has CPUs. Not under static priority: so many
     busy vCPUs as SCHED_FIFO would take the host down, and one another."""
     run = bench.guests[0].run
-    cells = Cells()
-    for number, lock, (load, mode) in itertools.product(
-            range(preset.rounds), preset.locks, (("idle", "vanilla"), ("busy", "vanilla"), ("busy", "dynamic"))):
+    for lock, (load, mode) in itertools.product(
+            preset.locks, (("idle", "vanilla"), ("busy", "vanilla"), ("busy", "dynamic"))):
         command = f"lockholder --lock {lock} --duration {preset.seconds}"
         report, _ = segment(bench, load, mode, lambda: parse.json_lines(call(run, command, preset.seconds))[0])
         urgent, holders = report["urgent"], report["holders"]
         named = {"wake": urgent["wake"], "wait": urgent["wait"], "holder_wait": holders["wait"],
                  "hold": holders["hold"]}
         named = {name: parse.program_histogram(h) for name, h in named.items() if h["count"]}
-        cells.add({"lock": lock, "load": load, "mode": mode}, {"operations_s": report["operations_per_s"]}, named)
+        out.add({"lock": lock, "load": load, "mode": mode}, {"operations_s": report["operations_per_s"]}, named)
         wait = named["wait"].percentile(.99)[0] if "wait" in named else float("nan")
-        say(f"round {number + 1}: {lock} {load} {mode}: urgent thread waits p99 {wait:.0f} us, "
-            f"{report['operations_per_s']:.0f} operations/s")
-    return {"command": f"lockholder --lock KIND --duration {preset.seconds}", "cells": cells.data()}
+        out.say(f"round {out.number}: {lock} {load} {mode}: urgent thread waits p99 {wait:.0f} us, "
+                f"{report['operations_per_s']:.0f} operations/s")
+    return f"lockholder --lock KIND --duration {preset.seconds}"
 
 
-def rivals(bench, preset: Preset, say) -> dict:
+def rivals(bench, preset: Preset, out: Round) -> str:
     """Two guests that compete, each with a real-time cyclictest beside background work that is not urgent. Not under
     static priority, for the reason given at lockholder()."""
     beside = f"lockholder --lock none --threads 1 --interval-us 0 --priority 0 --duration {preset.seconds}"
-    cells = Cells()
-    for number, interval, mode in itertools.product(range(preset.rounds), preset.intervals, ("vanilla", "dynamic")):
+    for interval, mode in itertools.product(preset.intervals, ("vanilla", "dynamic")):
         with bench.mode(mode):
             found = together(*(lambda run=guest.run: cyclictest(run, interval, preset.seconds, RR, beside)
                                for guest in bench.guests[:2]))
         for index, (report, background) in enumerate(found):
             histogram = parse.cyclictest(report, LIMIT_US)
-            cells.add({"guest": index + 1, "interval_us": interval, "mode": mode},
-                      {"background_s": background["operations_per_s"]}, {"latency": histogram})
-            say(f"round {number + 1}: guest {index + 1} {interval} us {mode}: "
-                f"p99 {histogram.percentile(.99)[0]:.0f} us")
-    return {"command": f"{beside} & cyclictest -q {RR} -D {preset.seconds} -i INTERVAL", "cells": cells.data()}
+            out.add({"guest": index + 1, "interval_us": interval, "mode": mode},
+                    {"background_s": background["operations_per_s"]}, {"latency": histogram})
+            out.say(f"round {out.number}: guest {index + 1} {interval} us {mode}: "
+                    f"p99 {histogram.percentile(.99)[0]:.0f} us")
+    return f"{beside} & cyclictest -q {RR} -D {preset.seconds} -i INTERVAL"
 
 
-def timeline(bench, preset: Preset, say) -> dict:
+def timeline(bench, preset: Preset, out: Round) -> str:
     """Each decision of the policy in a busy guest: seconds from the first, vCPU, class."""
     with bench.mode("dynamic"), bench.load(), bench.boosts() as found:
         cyclictest(bench.guests[0].run, 1000, preset.trace_seconds, RR)
@@ -220,26 +227,35 @@ def timeline(bench, preset: Preset, say) -> dict:
     if not samples:
         raise Failure("no decision in the trace")
     begin = samples[0][0]
-    say(f"{len(samples)} decisions")
-    return {"command": f"cyclictest -q {RR} -D {preset.trace_seconds} -i 1000",
-            "samples": [[round(when - begin, 6), vcpu, name] for when, vcpu, name in samples[:4000]]}
+    out.say(f"{len(samples)} decisions")
+    out.data["samples"] = [[round(when - begin, 6), vcpu, name] for when, vcpu, name in samples[:4000]]
+    return f"cyclictest -q {RR} -D {preset.trace_seconds} -i 1000"
+
+
+def hooks(bench, _: Preset) -> dict:
+    """What the driver's hooks cost."""
+    return {"hooks": bench.hooks()}
 
 
 @dataclasses.dataclass(frozen=True)
 class Measurement:
-    """A measurement, and which guests it needs. With `same_cpu` all vCPUs and the host's load share one CPU."""
-    run: object
+    """A measurement: its round, what is found once for all rounds, how many rounds a preset wants, and which guests it
+    needs. With `same_cpu` all vCPUs and the host's load share one CPU."""
+    run: Callable
     guests: int = 1
     vcpus: int = 1
     same_cpu: bool = False
+    setup: Callable = lambda bench, preset: {}
+    wanted: Callable[[Preset], int] = lambda preset: preset.rounds
 
 
 MEASUREMENTS = {
     "latency": Measurement(latency),
     "latency-rr": Measurement(latency_rr),
-    "audio": Measurement(audio),
-    "throughput": Measurement(throughput, vcpus=2),
+    "audio": Measurement(audio, setup=audio_units),
+    # As many rounds that begin with the driver as without.
+    "throughput": Measurement(throughput, vcpus=2, setup=hooks, wanted=lambda preset: 2 * preset.rounds),
     "lockholder": Measurement(lockholder, vcpus=4),
     "rivals": Measurement(rivals, guests=2, same_cpu=True),
-    "timeline": Measurement(timeline),
+    "timeline": Measurement(timeline, wanted=lambda preset: 1),
 }

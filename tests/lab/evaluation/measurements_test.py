@@ -33,10 +33,15 @@ def evaluated(helps=None, names=None, bench=None, opening=None):
             return json.load(file), fine
 
 
+def measured(name, bench=None):
+    """The one measurement of that name."""
+    return evaluated(names=[name], bench=bench)[0]["measurements"][name]
+
+
 class Order(unittest.TestCase):
     def test_modes_take_turns_and_each_round_begins_anew(self):
         bench = FakeBench()
-        out = measurements.latency(bench, PRESET, quiet)
+        out = measured("latency", bench)
         seen = [(mode, busy) for mode, busy, command in bench.ran if "-i 500" in command][::2]  # guest and host
         once = [(mode, busy) for busy in (False, True) for mode in ("vanilla", "dynamic", "static")]
         self.assertEqual(seen, once * PRESET.rounds)
@@ -45,7 +50,7 @@ class Order(unittest.TestCase):
         self.assertEqual(len(out["cotenants"]), 2 * 3)
 
     def test_the_wait_of_the_vcpu_is_that_of_the_segment(self):
-        cells = measurements.latency(FakeBench(), PRESET, quiet)["cells"]
+        cells = measured("latency")["cells"]
         rounds = verdicts.pick(cells, where="guest", interval_us=500, load="busy", mode="dynamic")
         self.assertEqual([r["vcpu_wait_us"] for r in rounds], [30 + HELPS["dynamic"][0]] * PRESET.rounds)
         self.assertEqual(verdicts.removed_wait(cells, 500)["median"], 0.99)
@@ -55,25 +60,25 @@ class Order(unittest.TestCase):
         loaded = []
         real = bench.driver
         bench.driver = lambda on: loaded.append(on) or real(on)
-        measurements.throughput(bench, PRESET, quiet)
+        measured("throughput", bench)
         self.assertEqual(loaded, [False, True, True, False] * PRESET.rounds)
 
     def test_audio_does_the_same_work_in_all_modes(self):
         bench = FakeBench()
-        out = measurements.audio(bench, PRESET, quiet)
+        out = measured("audio", bench)
         played = [c for _, _, c in bench.ran][len(PRESET.buffers):]
         self.assertTrue(all("--units 1000" in c for c in played))
         self.assertEqual(len(played), PRESET.rounds * len(PRESET.buffers) * 2 * 3)
-        self.assertEqual(out["units"], {ms: 1000 for ms in PRESET.buffers})
+        self.assertEqual(out["units"], {str(ms): 1000 for ms in PRESET.buffers})
 
     def test_static_priority_is_kept_from_what_it_would_stop(self):
         bench = FakeBench()
-        measurements.lockholder(bench, PRESET, quiet)
-        measurements.rivals(bench, PRESET, quiet)
+        measured("lockholder", bench)
+        measured("rivals", bench)
         self.assertNotIn("static", {mode for mode, _, _ in bench.ran})
 
     def test_timeline_begins_at_zero(self):
-        samples = measurements.timeline(FakeBench(), PRESET, quiet)["samples"]
+        samples = measured("timeline")["samples"]
         self.assertEqual((samples[0], samples[1]), ([0.0, 0, "baseline"], [0.0007, 1, "task"]))
 
 
@@ -85,6 +90,8 @@ class Runner(unittest.TestCase):
         self.assertEqual((result["failed"], result["skipped"]), ({}, {}))
         for key in ("kernel", "cpu", "date", "command", "rounds", "qemu", "guest_kernel"):
             self.assertIn(key, result["context"])
+        self.assertEqual({of["lost"] for of in result["rounds"].values()}, {0})
+        self.assertTrue(all(of["whole"] == of["wanted"] for of in result["rounds"].values()))
         self.assertTrue(all(m["sources"] == FakeBench.sources for m in result["measurements"].values()))
 
     def test_what_fails_or_cannot_be_is_named_and_the_rest_goes_on(self):
@@ -101,12 +108,13 @@ class Runner(unittest.TestCase):
         self.assertEqual(result["failed"], {"lockholder": "Failure: the guest did not boot"})
         self.assertIn("timeline", result["measurements"])
 
-    def test_a_command_that_fails_is_a_failure(self):
+    def test_a_command_that_always_fails_is_a_failure(self):
         bench = FakeBench()
         bench.guests[0].run = lambda command, timeout: (1, "no such program")
         result, fine = evaluated(names=["audio"], bench=bench)
         self.assertFalse(fine)
         self.assertIn("no such program", result["failed"]["audio"])
+        self.assertEqual(result["rounds"]["audio"]["lost"], runner.ERRORS)
 
 
 class Verdicts(unittest.TestCase):

@@ -98,6 +98,17 @@ class Whole(unittest.TestCase):
         self.assertIn("not measured", out)
         self.assertEqual(svgs, {})
 
+    def test_rounds_lost_and_missing_are_told(self):
+        part = copy.deepcopy(self.result)
+        part["rounds"]["audio"] = {"wanted": 5, "whole": 3, "lost": 6, "why": "the guest died"}
+        for measured in part["measurements"]["audio"]["cells"]:
+            del measured["rounds"][3:]
+        out, _ = report.render({kind: [] for kind in report.KINDS} | {"evaluation": [("lab", part)]})
+        self.assertIn("| lost rounds |", out)
+        self.assertIn("| audio | 3 of 5 | 6 | the guest died |", out)
+        self.assertIn("| latency | 5 of 5 | 0 |  |", out)
+        self.assertRegex(out, r"\| audio \| 2 ms, busy: .* \| 3 \| yes \|")
+
     def test_check_finds_a_page_that_is_not_current(self):
         with tempfile.TemporaryDirectory() as folder:
             page(folder, [self.path])

@@ -44,6 +44,18 @@ class Histogram:
         beyond = {name: [low, high] for name, (low, high) in bounds.items() if low != high}
         return out | ({"beyond": beyond} if beyond else {})
 
+    def data(self) -> dict:
+        """As JSON; from_data() makes the same again."""
+        return {"buckets": sorted(self.buckets.items()), "max_us": self.max_us, "avg_us": self.avg_us,
+                "over": self.over, "limit": None if self.limit == math.inf else self.limit}
+
+    @classmethod
+    def from_data(cls, data: dict) -> "Histogram":
+        """Of data()."""
+        limit = math.inf if data["limit"] is None else data["limit"]
+        return cls({value: count for value, count in data["buckets"]}, data["max_us"], data["avg_us"], data["over"],
+                   limit)
+
     def ccdf(self) -> list[list[float]]:
         """[value, share of the samples that are at least that], thinned evenly on a logarithmic axis. It ends at the
         limit where samples lie above it."""

@@ -12,7 +12,8 @@ COARSE = 20  # operations
 
 @dataclasses.dataclass
 class Verdict:
-    """`met` is None where there is no figure; `why` says the reason. The median of the rounds is judged."""
+    """`met` is None where there is no figure; `why` says the reason. The median of the rounds is judged, `rounds` says
+    of how many."""
     group: str
     text: str
     operator: str
@@ -21,6 +22,7 @@ class Verdict:
     worst: float | None = None
     met: bool | None = None
     why: str = ""
+    rounds: int | None = None
 
 
 def judge(group: str, text: str, sign: str, bound: float, found: dict | None, why: str = "") -> Verdict:
@@ -166,7 +168,10 @@ def verdicts(result: dict) -> list[dict]:
     out = []
     for name, of in judges.items():
         if name in result["measurements"]:
-            out += of(result["measurements"][name])
+            found = of(result["measurements"][name])
+            for one in found:
+                one.rounds = result.get("rounds", {}).get(name, {}).get("whole")
+            out += found
         else:
             why = result.get("failed", {}).get(name) or result.get("skipped", {}).get(name) or "not measured"
             out.append(Verdict(name, "all bounds", "", 0.0, why=why))
