@@ -16,6 +16,12 @@ Error unreachable(const std::string& socket, int code) {
   return Error("pvschedd cannot be reached at " + socket + ": " + std::strerror(code), ENOTCONN);
 }
 
+// Of a call on the connection that failed: with a timeout set, EAGAIN says that it has passed.
+Error no_answer(const std::string& socket, int code, unsigned timeout_ms) {
+  if (code != EAGAIN) return unreachable(socket, code);
+  return Error("pvschedd at " + socket + " did not answer within " + std::to_string(timeout_ms / 1000) + " s", ENOTCONN);
+}
+
 }  // namespace
 
 Result<Json> ask_daemon(const std::string& socket, const Json& request, unsigned timeout_ms) {
@@ -33,14 +39,14 @@ Result<Json> ask_daemon(const std::string& socket, const Json& request, unsigned
   const std::string line = dump_json(request) + "\n";
   for (std::size_t sent = 0; sent < line.size();) {
     const ssize_t n = ::send(fd.get(), line.data() + sent, line.size() - sent, MSG_NOSIGNAL);
-    if (n < 0) return unreachable(socket, errno);
+    if (n < 0) return no_answer(socket, errno, timeout_ms);
     sent += static_cast<std::size_t>(n);
   }
   std::string reply;
   char buffer[65536];
   while (reply.empty() || reply.back() != '\n') {
     const ssize_t n = ::recv(fd.get(), buffer, sizeof(buffer), 0);
-    if (n < 0) return unreachable(socket, errno);
+    if (n < 0) return no_answer(socket, errno, timeout_ms);
     if (n == 0) return unreachable(socket, ECONNRESET);
     reply.append(buffer, static_cast<std::size_t>(n));
   }

@@ -60,7 +60,7 @@ bool confirmed() {
 int run_status(const CtlOptions& options, const std::string& domain, bool json) {
   Json request = {{"op", "status"}};
   if (!domain.empty()) request["domain"] = domain;
-  auto answer = ask_daemon(options.socket, request);
+  auto answer = ask_daemon(options.socket, request, options.timeout_s * 1000);
   if (!answer) return fail(answer.error());
   if (json)
     fmt::print("{}\n", answer->dump(2, ' ', false, Json::error_handler_t::replace));
@@ -72,7 +72,7 @@ int run_status(const CtlOptions& options, const std::string& domain, bool json) 
 }
 
 int run_simple(const CtlOptions& options, const Json& request, const std::string& success) {
-  auto answer = ask_daemon(options.socket, request);
+  auto answer = ask_daemon(options.socket, request, options.timeout_s * 1000);
   if (!answer) return fail(answer.error());
   fmt::print("{}\n", success);
   return kExitOk;

@@ -20,6 +20,7 @@ struct CtlOptions {
   std::string socket;
   std::string uri;
   std::string schema;
+  unsigned timeout_s = 15;  ///< for the daemon's answer
 };
 
 int run_status(const CtlOptions& options, const std::string& domain, bool json);

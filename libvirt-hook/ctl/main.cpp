@@ -19,6 +19,9 @@ int run(int argc, char** argv) {
   cli.add_option("--config", config_file, "pvschedd's configuration, for socket, schema and libvirt URI")
       ->capture_default_str();
   cli.add_option("--socket", options.socket, "pvschedd's control socket");
+  cli.add_option("--timeout", options.timeout_s, "seconds to wait for pvschedd's answer")
+      ->check(CLI::Range(1, 3600))
+      ->capture_default_str();
   cli.add_option("--connect", options.uri, "libvirt URI");
   cli.add_option("--schema", options.schema, "schema of the pvsched element");
 

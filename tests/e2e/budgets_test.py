@@ -11,7 +11,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from testbed.checks import check, main, say  # noqa: E402
 from testbed.domain import Domain  # noqa: E402
 from testbed.load import Hogs  # noqa: E402
-from testbed.util import read  # noqa: E402
+from testbed.util import thread_seconds  # noqa: E402
 
 NAME = "pvsched-test-budgets"
 
@@ -21,9 +21,8 @@ def stats_of(bench):
     return vm["vcpus"][0]["stats"], vm["limits"]
 
 
-def cpu_seconds(bench):
-    """Time of the vCPU thread on a CPU so far."""
-    return int(read(f"/proc/{bench.daemon.vm(NAME)['vcpus'][0]['tid']}/schedstat").split()[0]) / 1e9
+def vcpu_seconds(bench):
+    return thread_seconds(bench.daemon.vm(NAME)["vcpus"][0]["tid"])
 
 
 class Phase:
@@ -33,7 +32,7 @@ class Phase:
     def __init__(self, bench, guest, hogs, seconds):
         self.each = []
         last = stats_of(bench)[0]
-        begin, ops, cpu, ran = time.monotonic(), hogs.ops(), hogs.cpu_seconds(), cpu_seconds(bench)
+        begin, ops, cpu, ran = time.monotonic(), hogs.ops(), hogs.cpu_seconds(), vcpu_seconds(bench)
         while time.monotonic() < begin + seconds:
             time.sleep(0.015)  # shorter than budget and throttle, so that no throttle hides another
             guest.drain()
@@ -44,7 +43,7 @@ class Phase:
                 last = now
         self.seconds = time.monotonic() - begin
         self.ops = (hogs.ops() - ops) / self.seconds
-        cpu, ran = hogs.cpu_seconds() - cpu, cpu_seconds(bench) - ran
+        cpu, ran = hogs.cpu_seconds() - cpu, vcpu_seconds(bench) - ran
         self.share = cpu / (cpu + ran)
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import sys
+import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -13,7 +14,7 @@ import modules  # noqa: E402
 from linux_guest import PROGRAMS, LinuxGuest, image  # noqa: E402
 from testbed.domain import NAMESPACE  # noqa: E402
 from testbed.load import Hogs  # noqa: E402
-from testbed.util import Failure, wait_for, write  # noqa: E402
+from testbed.util import Failure, thread_seconds, wait_for, write  # noqa: E402
 
 DEVICE = "/sys/bus/pci/drivers/pvsched/0*"  # in the guest: the one device that is bound
 # An emulated guest does in 20 us what a real one does in 1: budgets stretch with it.
@@ -93,8 +94,9 @@ class Rig:
         """How many boosts of a class a vCPU has had."""
         return self.stats(guest)[vcpu]["boosts"][kind]
 
-    def check_boosted(self, guest, seconds=20):
-        """Fails unless a real-time task in the guest gets its vCPU boosted against co-tenants."""
+    def check_boosted(self, guest, seconds=30):
+        """Fails unless a real-time task in the guest gets its vCPU boosted against co-tenants, so that in some second it
+        has more of the CPU than both; its fair part is a third."""
         before = self.boosts(guest)
         tid = guest.tids()[0]
         allowed = os.sched_getaffinity(tid)
@@ -103,9 +105,18 @@ class Rig:
             with Hogs(1, 2):
                 guest.run("chrt -f 20 taskset 1 sh -c 'while :; do :; done' & echo $! >/tmp/spinner")
                 wait_for(f"a task boost of {guest.name}", lambda: self.boosts(guest) > before, seconds, 0.2)
+                wait_for(f"{guest.name} has more of the CPU than its co-tenants",
+                         lambda: _had(tid, 1) > 0.5, seconds, 0)
         finally:
             os.sched_setaffinity(tid, allowed)
             guest.try_run("kill -9 $(cat /tmp/spinner)")
+
+
+def _had(tid, seconds):
+    """The part of a CPU that a thread has during the next seconds."""
+    begin, before = time.monotonic(), thread_seconds(tid)
+    time.sleep(seconds)  # the length of the measurement
+    return (thread_seconds(tid) - before) / (time.monotonic() - begin)
 
 
 def check_well(guest):

@@ -77,8 +77,8 @@ target=stderr
             return file.read()
 
     def ctl(self, *args, check=True):
-        """pvschedctl on this daemon."""
-        return run(self.host.build.ctl, "--socket", self.socket, *args, check=check)
+        """pvschedctl on this daemon; patient, since in the lab all is slow."""
+        return run(self.host.build.ctl, "--socket", self.socket, "--timeout", "100", *args, check=check)
 
     def status(self):
         return json.loads(self.ctl("status", "--json").stdout)

@@ -5,7 +5,7 @@ import os
 import signal
 import struct
 
-from .util import read
+from .util import thread_seconds
 
 
 class Hogs:
@@ -43,7 +43,7 @@ class Hogs:
 
     def cpu_seconds(self):
         """Time on a CPU of all of them so far."""
-        return sum(int(read(f"/proc/{pid}/schedstat").split()[0]) for pid in self.pids) / 1e9
+        return sum(thread_seconds(pid) for pid in self.pids)
 
     def __exit__(self, *_):
         for pid in self.pids:

@@ -69,6 +69,11 @@ def read(path, default=None):
         return default
 
 
+def thread_seconds(tid):
+    """Time of a thread on a CPU so far."""
+    return int(read(f"/proc/{tid}/schedstat").split()[0]) / 1e9
+
+
 def write(path, text):
     with open(path, "w", encoding="utf-8") as file:
         file.write(str(text))
