@@ -19,7 +19,8 @@ Error unreachable(const std::string& socket, int code) {
 // Of a call on the connection that failed: with a timeout set, EAGAIN says that it has passed.
 Error no_answer(const std::string& socket, int code, unsigned timeout_ms) {
   if (code != EAGAIN) return unreachable(socket, code);
-  return Error("pvschedd at " + socket + " did not answer within " + std::to_string(timeout_ms / 1000) + " s", ENOTCONN);
+  return Error("pvschedd at " + socket + " did not answer within " + std::to_string(timeout_ms / 1000) + " s",
+               ENOTCONN);
 }
 
 }  // namespace

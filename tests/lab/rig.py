@@ -95,7 +95,7 @@ class Rig:
         return self.stats(guest)[vcpu]["boosts"][kind]
 
     def check_boosted(self, guest, seconds=30):
-        """Fails unless a real-time task in the guest gets its vCPU boosted against co-tenants, so that in some second it
+        """Fails unless a real-time task in the guest gets its vCPU boosted against co-tenants, so that in a second it
         has more of the CPU than both; its fair part is a third."""
         before = self.boosts(guest)
         tid = guest.tids()[0]
