@@ -276,12 +276,15 @@ def arguments(parser):
     parser.add_argument("--kernel", default=os.environ.get("PVSCHED_LAB_KERNEL", "6.1"), help="of the guests")
     parser.add_argument("--accel", choices=["kvm", "tcg"], help="default: kvm where it works")
     parser.add_argument("--set", choices=list(SETS), default="guest", help="host: what needs this kernel as the host, "
-                        "guest: what needs a guest with the kernel (default)")
+                        "older-host: of that what depends on the kernel, guest: what needs a guest with the kernel "
+                        "(default)")
     parser.add_argument("--repeat", type=int, default=4, help="rounds of what is repeated (default %(default)s)")
 
 
-# What needs the lab's kernel as the host, with KVM; and what needs it in the guest only.
+# What needs the lab's kernel as the host, with KVM, and of that what depends on the kernel; and what needs it in the
+# guest only.
 SETS = {"host": [sources, upgraded_while_running, gpa, domain, migration],
+        "older-host": [sources, upgraded_while_running, gpa],
         "guest": [selftest_bar, selftest_gpa, loops_bar, loops_gpa, migration, migration_gpa, save_and_restore]}
 
 if __name__ == "__main__":
