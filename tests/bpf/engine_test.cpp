@@ -9,11 +9,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
 #include <thread>
+#include <vector>
 
 #include "decide.h"
 #include "metadata/domain_config.h"
@@ -153,11 +155,18 @@ TEST(Engine, throttles_a_rogue_guest_and_says_so) {
   Spinner vcpu(1), hog(1);
   watch(vcpu);
   *intent = kHardirq;
-  CHECK(eventually([&] { return stats().critical_throttles >= 3; }));
-  pvs_stats now = stats();
-  double each =
-      static_cast<double>(now.boosted_ns[PVSCHED_CLASS_CRITICAL]) / static_cast<double>(now.critical_throttles);
-  CHECK(each < 1.5 * static_cast<double>(test_limits().critical_ns));
+  std::vector<double> each;  // what was boosted before each throttle; the median, as a CPU may be taken away meanwhile
+  pvs_stats last = stats();
+  while (each.size() < 7) {
+    pvs_stats now{};
+    CHECK(eventually([&] { return (now = stats()).critical_throttles > last.critical_throttles; }));
+    each.push_back(
+        static_cast<double>(now.boosted_ns[PVSCHED_CLASS_CRITICAL] - last.boosted_ns[PVSCHED_CLASS_CRITICAL]) /
+        static_cast<double>(now.critical_throttles - last.critical_throttles));
+    last = now;
+  }
+  std::nth_element(each.begin(), each.begin() + 3, each.end());
+  CHECK(each[3] < 1.5 * static_cast<double>(test_limits().critical_ns));
   CHECK(eventually([&] { return (*state >> PVSCHED_STATE_FLAGS_SHIFT) & PVSCHED_STATE_CRITICAL_THROTTLED; }));
 }
 
