@@ -44,13 +44,21 @@ static __always_inline void pvs_refill(__u64 *left, __u64 budget,
 	*left = pvs_min(budget, *left + ns);
 }
 
+/* The part of a throttle that `ns` are of their budget. No overflow: 10 s / 64
+ * times 60 s; no budget is below 10 us. */
+static __always_inline __u64 pvs_throttle_part(__u64 ns, __u64 budget,
+					       __u64 throttle_ns)
+{
+	return (ns >> 6) * throttle_ns / (budget >> 6);
+}
+
 /* How long a refill of `ns` takes. */
 static __always_inline __u64 pvs_refill_time(__u64 ns, __u64 budget,
 					     __u64 throttle_ns, int asleep)
 {
 	if (asleep || throttle_ns <= budget)
 		return ns;
-	return (ns >> 6) * throttle_ns / (budget >> 6);
+	return pvs_throttle_part(ns, budget, throttle_ns);
 }
 
 /* Takes `ns` from an account; what it does not hold is still owed. */
@@ -58,16 +66,6 @@ static __always_inline void pvs_drain(__u64 *left, __u64 *over, __u64 ns)
 {
 	*over = pvs_min(PVS_OVER_MAX_NS, *over + pvs_sub_floor(ns, *left));
 	*left = pvs_sub_floor(*left, ns);
-}
-
-/* How much longer a throttle lasts after `over` beyond a budget, so that the
- * boosted share of the time stays what budget and throttle say. */
-static __always_inline __u64 pvs_longer(__u64 over, __u64 budget,
-					__u64 throttle_ns)
-{
-	/* No overflow: 1 s / 64 times 60 s. */
-	return pvs_min(PVS_LONGER_MAX_NS,
-		       (over >> 6) * throttle_ns / ((budget >> 6) + 1));
 }
 
 /* Opens, lengthens or closes one throttle; returns 1 if it was opened now. */
@@ -84,7 +82,10 @@ static __always_inline __u8 pvs_throttle(__u64 *until, __u64 left, __u64 *over,
 		opened = 1;
 	}
 	if (*over) {
-		*until += pvs_longer(*over, budget, throttle_ns);
+		/* The boosted share of the time stays what both say. */
+		*until +=
+			pvs_min(PVS_LONGER_MAX_NS,
+				pvs_throttle_part(*over, budget, throttle_ns));
 		*over = 0;
 	}
 	if (!opened && now >= *until && left >= budget / 2)
