@@ -346,7 +346,10 @@ static __always_inline __u64 pvs_state_word(const struct pvs_machine *m)
 		flags |= PVSCHED_STATE_CRITICAL_THROTTLED;
 	if (m->total_until)
 		flags |= PVSCHED_STATE_TOTAL_THROTTLED;
-	if (pvs_decision_class(m->decision))
+	/* Within the hold of a wake-up an early end of the need changes nothing:
+	 * no exit for that. */
+	if (pvs_decision_class(m->decision) &&
+	    !(m->reasons & PVS_REASON_HALTED))
 		flags |= PVSCHED_STATE_KICK_WANTED;
 	return (__u64)m->decision | flags << PVSCHED_STATE_FLAGS_SHIFT;
 }

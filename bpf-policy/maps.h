@@ -34,6 +34,8 @@ struct pvs_vcpu {
 	__u64 published;	    /* state word in the host area */
 	__u64 armed;		    /* when the timer fires; 0: not set */
 	__u64 woken; /* when it was last woken; 0: has run since */
+	__u64 seen;  /* the guest's word at the last step; 0: no area */
+	__u32 quiet; /* the same word again would change nothing */
 };
 
 /* The object's .bss, mapped by the daemon. */

@@ -138,7 +138,7 @@ __attribute__((noinline)) int evaluate(__u32 tid, __u32 ev)
 	struct pvs_limits *l;
 	struct pvs_stats *s;
 	struct pvs_record record;
-	__u64 now, need = 0, state, arm = 0, until;
+	__u64 now, word, need = 0, state, arm = 0, until;
 	__u32 vm, index, slot, busy = 1;
 	int on, changed;
 
@@ -147,16 +147,21 @@ __attribute__((noinline)) int evaluate(__u32 tid, __u32 ev)
 	vm = v->vm;
 	slot = v->slot;
 	index = v->index;
+	guest = area_slot(&guest_areas, vm, slot);
+	word = guest ? *(volatile __u64 *)&guest->intent : 0;
+	/* Most exits: it runs on and wants what it wanted. What time changes
+	 * is the timer's. */
+	if (ev == PVS_EV_GUEST && v->quiet && word == v->seen)
+		return 0;
 	l = bpf_map_lookup_elem(&limits, &vm);
 	box = bpf_map_lookup_elem(&mailboxes, &index);
 	s = bpf_map_lookup_elem(&stats, &index);
 	if (!l || !box || !s || box->dead)
 		return 0;
-	guest = area_slot(&guest_areas, vm, slot);
 	host = area_slot(&host_areas, vm, slot);
 	on = *(volatile __u32 *)&pvs_globals.enabled;
 	if (guest)
-		need = read_intent(*(volatile __u64 *)&guest->intent, l);
+		need = read_intent(word, l);
 	now = bpf_ktime_get_ns();
 	until = box->applied_at;
 	if (pvs_decision_class(*(volatile __u64 *)&box->applied))
@@ -170,6 +175,8 @@ __attribute__((noinline)) int evaluate(__u32 tid, __u32 ev)
 	out = &v->outcome;
 	pvs_step(&v->machine, l, need, ev, on, until, now, out);
 	PVS_BARRIER();
+	v->seen = word;
+	v->quiet = l->debug < 2;
 	count(v, s, out, ev, now);
 	if (need & PVS_NEED_BAD)
 		s->bad_intents++;
@@ -204,6 +211,7 @@ __attribute__((noinline)) int evaluate(__u32 tid, __u32 ev)
 	if (arm && bpf_timer_start(&v->timer, arm, 0)) {
 		bpf_spin_lock(&v->lock);
 		v->armed = 0; /* the next event tries again */
+		v->quiet = 0;
 		bpf_spin_unlock(&v->lock);
 	}
 	if (l->debug && (changed || l->debug > 1)) {
@@ -380,6 +388,7 @@ int control(struct __sk_buff *skb)
 		v->published = 0;
 		v->armed = 0;
 		v->woken = 0;
+		v->quiet = 0;
 		bpf_spin_unlock(&v->lock);
 		if (bpf_timer_init(&v->timer, &vcpus, CLOCK_MONOTONIC) ||
 		    bpf_timer_set_callback(&v->timer, on_timer))

@@ -59,10 +59,11 @@ bool eventually(const std::function<bool()>& condition) {
   return false;
 }
 
-// A process that plays QEMU: its main thread spins on CPU `cpu`, on demand sleeping instead.
+// A process that plays QEMU: its main thread spins on CPU `cpu`, on demand sleeping or waking this one instead.
 class Spinner {
  public:
   explicit Spinner(int cpu) {
+    LONGS_EQUAL(0, pipe(ends_));
     shared_ =
         static_cast<std::atomic<int>*>(mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
     pid_ = fork();
@@ -71,22 +72,32 @@ class Spinner {
       for (;;) {
         if (shared_->load() == 1) usleep(1000);
         if (shared_->load() == 2) _exit(0);
+        if (shared_->load() == 3 && write(ends_[1], "", 1) != 1) _exit(1);
       }
     }
   }
   ~Spinner() { end(); }
   void sleepy(bool on) { shared_->store(on ? 1 : 0); }
+  // Returns when it has written `count` times to this process, which is woken by most of that.
+  void wake_me(unsigned count) {
+    shared_->store(3);
+    for (char byte; count > 0; --count) LONGS_EQUAL(1, read(ends_[0], &byte, 1));
+    shared_->store(0);
+  }
   void end() {
     if (pid_ <= 0) return;
     kill(pid_, SIGKILL);
     waitpid(pid_, nullptr, 0);
     pid_ = -1;
     munmap(shared_, 4096);
+    close(ends_[0]);
+    close(ends_[1]);
   }
   pid_t pid() const { return pid_; }
 
  private:
   std::atomic<int>* shared_;
+  int ends_[2];
   pid_t pid_;
 };
 
@@ -185,6 +196,21 @@ TEST(Engine, counts_a_bad_word_and_selects_the_baseline) {
   *intent = kHardirq | 0x7full << PVSCHED_INTENT_CUR_RT_SHIFT;  // OTHER with a real-time priority
   CHECK(eventually([&] { return stats().bad_intents > 10; }));
   UNSIGNED_LONGS_EQUAL(0, stats().boosts[PVSCHED_CLASS_CRITICAL]);
+}
+
+TEST(Engine, evaluates_a_word_once_and_a_new_one_at_the_next_event) {
+  Spinner vcpu(1);
+  watch(vcpu);
+  *intent = kValid;
+  vcpu.wake_me(10);
+  __u64 before = stats().events;
+  vcpu.wake_me(20000);  // each wake-up of another thread is an event of the one that runs
+  CHECK(stats().events - before < 5000);
+  *intent = kHardirq | 0x7full << PVSCHED_INTENT_CUR_RT_SHIFT;  // a bad one
+  CHECK(eventually([&] {
+    vcpu.wake_me(100);  // some of them may have been written before
+    return stats().bad_intents > 0;
+  }));
 }
 
 TEST(Engine, restores_the_exact_baseline) {

@@ -8,10 +8,16 @@ import threading
 
 from lab.evaluation import parse
 from lab.evaluation.bench import StressNg, run_delay
-from rig import LIMITS, Rig
+from rig import COUNTED, LIMITS, Rig
 from testbed.host import qemu_version
 from testbed.util import read, write
 
+CLOCK = ("So is the hardware that its KVM uses: a guest's instruction takes some 20 times as long. The limits are "
+         "stretched accordingly.")
+if COUNTED:
+    CLOCK = (f"Its time goes by instructions, {2 ** int(os.environ['PVSCHED_LAB_ICOUNT'])} ns for each, whatever the "
+             "machine below does: a path costs what it has instructions; memory, devices and switches of address spaces "
+             "cost nothing.")
 STATIC_PRIORITY = 50  # of the static mode: what the dynamic one gives a task at most
 TRACE = "/sys/kernel/tracing/trace"
 
@@ -116,15 +122,14 @@ class LabBench:
         limits = re.sub(r"\s+", " ", re.sub(r'\s*xmlns="[^"]*"', "", LIMITS)).strip()
         return {"qemu": qemu_version(), "guest_kernel": self.rig.kernel.release,
                 "actuator": self.rig.daemon.status()["actuator"],
-                "notes": ["The host is emulated (TCG), and so is the hardware that its KVM uses: a guest's instruction "
-                          "takes some 20 times as long. The limits are stretched accordingly: " + limits]}
+                "notes": [f"The host is emulated (TCG). {CLOCK} The element: {limits}"]}
 
 
 @contextlib.contextmanager
 def open_bench(rig: Rig, measurement):
     """Context: a bench with the guests that a measurement asks for."""
     with contextlib.ExitStack() as stack:
-        where = 1 if measurement.same_cpu else None
+        where = os.cpu_count() - 1 if measurement.same_cpu else None
         guests = [stack.enter_context(rig.guest(f"bench{i}", cpus=measurement.vcpus, host_cpu=where))
                   for i in range(measurement.guests)]
         try:

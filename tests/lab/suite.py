@@ -137,9 +137,7 @@ def _selftest(bench, transport):
                     say(line)
             check(status == 0, f"exit status {status}")
             check("ok 1 " in output, "no test ran")
-            if memory:
-                memory.check()
-            memory = Memory(guest)
+            memory = Memory(guest, memory)
         check_well(guest)
 
 
@@ -168,9 +166,7 @@ def _loops(bench, transport):
             _plug(r, guest, max(1, rounds // 4))
             guest.run("kill $(cat /tmp/load)")
             r.check_boosted(guest)
-            if memory:
-                memory.check()
-            memory = Memory(guest)
+            memory = Memory(guest, memory)
         check_well(guest)
 
 
@@ -201,19 +197,14 @@ class Memory:
     """What the guest's kernel holds and cannot reclaim, without load: slabs, vmalloc and per-CPU memory, in KiB."""
     ROOM = 2048  # it was seen to vary by 1000
 
-    def __init__(self, guest):
-        self.guest = guest
-        self.before = self._held()
-
-    def _held(self):
-        info = self.guest.run("echo 3 >/proc/sys/vm/drop_caches; cat /proc/meminfo")
-        return sum(int(re.search(rf"{name}:\s+(\d+)", info).group(1))
-                   for name in ("SUnreclaim", "VmallocUsed", "Percpu"))
-
-    def check(self):
-        after = self._held()
-        say(f"kernel memory of the guest: {self.before} -> {after} KiB")
-        check(after <= self.before + self.ROOM, "the guest's kernel keeps memory")
+    def __init__(self, guest, before=None):
+        """Now; fails if it is more than `before`, an earlier one, and what it varies by."""
+        info = guest.run("echo 3 >/proc/sys/vm/drop_caches; cat /proc/meminfo")
+        self.held = sum(int(re.search(rf"{name}:\s+(\d+)", info).group(1))
+                        for name in ("SUnreclaim", "VmallocUsed", "Percpu"))
+        if before:
+            say(f"kernel memory of the guest: {before.held} -> {self.held} KiB")
+            check(self.held - before.held <= self.ROOM, "the guest's kernel keeps memory")
 
 
 def migration(bench):

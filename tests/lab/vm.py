@@ -27,29 +27,37 @@ DIED = 125  # the host's kernel panicked, the emulator ended, or both were silen
 LOGS = ("console.log", "output.log", "qemu.log")
 
 
-def tsc_parameters() -> str:
-    """What tells the host's kernel its clock: an emulated CPU's time-stamp counter is this machine's, and calibrating
-    it against emulated timers fails, now and then for good. "" where this machine's frequency is not known."""
+def tsc_khz(icount: int | None) -> int:
+    """Of an emulated CPU's time-stamp counter: this machine's, or nanoseconds where instructions make the time. 0 where
+    this machine's is not known."""
+    if icount is not None:
+        return 1000000
     try:
         kvm = os.open("/dev/kvm", os.O_RDWR | os.O_CLOEXEC)
     except OSError:
-        return ""
+        return 0
     machine = fcntl.ioctl(kvm, KVM_CREATE_VM, 0)
     vcpu = fcntl.ioctl(machine, KVM_CREATE_VCPU, 0)
     khz = fcntl.ioctl(vcpu, KVM_GET_TSC_KHZ, 0)
     for descriptor in (vcpu, machine, kvm):
         os.close(descriptor)
-    return f"tsc_early_khz={khz} tsc=reliable clocksource=tsc lpj={khz * 1000 // HZ}"
+    return khz
+
+
+def tsc_parameters(khz: int) -> str:
+    """What tells the host's kernel its clock: calibrating it against emulated timers fails, now and then for good."""
+    return f"tsc_early_khz={khz} tsc=reliable clocksource=tsc lpj={khz * 1000 // HZ}" if khz else ""
 
 
 class LabHost:
     """One host, booted for one command. `folder` gets console.log, output.log and what the command leaves in
-    /run/lab/results, which is a share: it outlives the host. With `keep` what lies there already stays."""
+    /run/lab/results, which is a share: it outlives the host. With `keep` what lies there already stays. With `icount`
+    an instruction takes 2^icount ns of its time, whatever this machine does meanwhile."""
 
     def __init__(self, kernel: Kernel, builddir: Path, folder: Path, smp: int = 2, memory: int = 4096,
-                 keep: bool = False):
+                 keep: bool = False, icount: int | None = None):
         self.kernel, self.builddir, self.folder = kernel, builddir, folder
-        self.smp, self.memory = smp, memory
+        self.smp, self.memory, self.icount = smp, memory, icount
         share = folder / "share"
         for path in folder.iterdir() if folder.exists() else ():
             if path.is_dir() and not path.is_symlink():
@@ -108,6 +116,7 @@ class LabHost:
         (share / "enter").write_text(f"""# Runs in the lab's host.
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM=${{TERM:-vt100}} LC_ALL=C.UTF-8 PYTHONUNBUFFERED=1
 export PVSCHED_BUILD={shlex.quote(str(self.builddir))} PVSCHED_LAB_KERNEL={self.kernel.name}
+export PVSCHED_LAB_ICOUNT={"" if self.icount is None else self.icount}
 cd {shlex.quote(str(HERE.parents[1]))}
 modprobe -d /run/modules kvm-amd || echo 'lab host: kvm-amd does not load' >&2
 chgrp kvm /dev/kvm && chmod 660 /dev/kvm
@@ -123,11 +132,14 @@ echo $? >/run/lab/status
         for name in BOOT_MODULES:
             image.module(name)
         share = "local,security_model=none,multidevs=remap"
-        return [*self._program(), "-accel", "tcg,thread=multi", "-cpu", "EPYC", "-smp", str(self.smp),
+        clock = ["-accel", "tcg,thread=multi"] if self.icount is None else [
+            "-accel", "tcg,thread=single", "-icount", f"shift={self.icount},sleep=off"]
+        plugin = self.builddir / "tests/lab/emulator/lab-vmrun.so"
+        return [*self._program(), *clock, "-plugin", str(plugin), "-cpu", "EPYC", "-smp", str(self.smp),
                 "-m", str(self.memory), "-nodefaults", "-display", "none", "-no-reboot",
                 "-kernel", self.kernel.vmlinux, "-initrd", str(image.build()),
                 "-append", "console=ttyS0 loglevel=6 mitigations=off panic=-1 oops=panic softlockup_panic=1 "
-                f"watchdog_thresh=30 {tsc_parameters()}",
+                f"watchdog_thresh=30 {tsc_parameters(tsc_khz(self.icount))}",
                 "-fsdev", f"{share},id=root,path=/,readonly=on",
                 "-device", "virtio-9p-pci,fsdev=root,mount_tag=root",
                 "-fsdev", f"{share},id=lab,path={self.folder}/share",

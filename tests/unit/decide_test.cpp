@@ -78,6 +78,22 @@ TEST(Decide, a_preempted_critical_section_is_raised_and_lowered_when_done) {
   LONGS_EQUAL(PVSCHED_CLASS_BASELINE, class_of(out));
 }
 
+TEST(Decide, the_doorbell_is_asked_for_only_where_it_ends_the_boost) {
+  auto kick_wanted = [this] {
+    return ((pvs_state_word(&m) >> PVSCHED_STATE_FLAGS_SHIFT) & PVSCHED_STATE_KICK_WANTED) != 0;
+  };
+  const __u64 urgent = word(kValid, 0, 0, PVSCHED_SCHED_FIFO, 0, 20);
+  step(PVS_EV_SWITCH_IN);
+  CHECK_FALSE(kick_wanted());
+  step(PVS_EV_SLEEP, word(kIdle));
+  step(PVS_EV_WAKING);
+  step(PVS_EV_SWITCH_IN);
+  CHECK_FALSE(kick_wanted());  // within the hold
+  pvs_outcome out = step(PVS_EV_TIMER, urgent, l.hold_ns);
+  LONGS_EQUAL(PVSCHED_CLASS_TASK, class_of(out));
+  CHECK(kick_wanted());
+}
+
 TEST(Decide, a_guest_task_is_mirrored_and_capped) {
   step(PVS_EV_SWITCH_IN);
   pvs_outcome out = step(PVS_EV_PREEMPTED, word(kValid, 0, 0, PVSCHED_SCHED_RR, 0, 20));
