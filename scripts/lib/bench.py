@@ -149,10 +149,7 @@ def main():
     except (Skip, Failure) as error:
         say(f"bench: {error}")
         return 1
-    if options.json:
-        with open(options.json, "w", encoding="utf-8") as file:
-            json.dump(result, file, indent=2)
-            file.write("\n")
+    figures.save(result, options.json)
     return 0
 
 

@@ -2,7 +2,6 @@
 """What the Linux guest's driver costs (scripts/bench --guest): the time and the instructions of each hook, by the
 program of guest/linux/tests/hooks, and its bytes in the module for the newest kernel that the lab has prepared."""
 import argparse
-import json
 import os
 import re
 import subprocess
@@ -10,11 +9,12 @@ import sys
 import time
 
 TOP = os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
-sys.path.insert(0, os.path.join(TOP, "tests", "lab"))
+sys.path[:0] = [os.path.join(TOP, "tests"), os.path.join(TOP, "tests", "lab")]
 
 import debian  # noqa: E402
 import kernels  # noqa: E402
 import modules  # noqa: E402
+from testbed import figures  # noqa: E402
 
 PROGRAM = os.path.join("guest", "linux", "tests", "hooks", "guest-hooks-bench")
 
@@ -88,10 +88,7 @@ def main():
     print("The driver's sources as native code in user space, called in a loop: without the tracepoint's own cost.")
     print(f"Bytes in the module for Linux {release}.")
     print(*table(result), sep="\n")
-    if options.json:
-        with open(options.json, "w", encoding="utf-8") as file:
-            json.dump(result, file, indent=1)
-            file.write("\n")
+    figures.save(result, options.json)
     return 0
 
 

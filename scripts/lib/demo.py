@@ -223,10 +223,7 @@ def main():
         say(f"demo: {error}")
         return 1
     show(result)
-    if options.json:
-        with open(options.json, "w", encoding="utf-8") as file:
-            json.dump(result, file, indent=2)
-            file.write("\n")
+    figures.save(result, options.json)
     return 0 if result["restored"] and not result["leftovers"] else 1
 
 

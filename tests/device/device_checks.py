@@ -50,7 +50,7 @@ def loads_in_stock_qemu(o):
 
 
 def properties_described(o):
-    """each property has a description, in both lists"""
+    """each property has a description, in both lists (R16)"""
     with machine(o) as vm:
         for command in ("device-list-properties", "qom-list-properties"):
             listed = {p["name"]: p.get("description") for p in vm.qmp(command, typename="pvsched")}
@@ -207,7 +207,7 @@ def no_leak_in_replacements(o):
 
 
 def unplug_before_guest(o):
-    """a device the guest has not powered up is unplugged at once, areas and all"""
+    """a device the guest has not powered up is unplugged at once, areas and all (R15)"""
     with machine(o, machine="q35", device=None,
                  extra=["-device", "pcie-root-port,id=rp,chassis=1", "-S", "-global",
                         "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off"]) as vm:

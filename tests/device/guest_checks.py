@@ -215,7 +215,7 @@ def policy_negotiated(o):
 
 
 def doorbell_counts(o):
-    """each ring of a vCPU is counted, through the ioeventfd (R2)"""
+    """each ring of a vCPU is counted, through the ioeventfd, and is no error (R2, R12)"""
     with machine(o) as vm:
         d = Driver(o, vm)
         vm.store(d.regs + o.abi["REG_DOORBELL"], 5, count=100)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * libFuzzer target for the device core. The input is a list of 12-byte steps:
- * guest accesses, changes by the host, save and load. After each step every
+ * guest accesses, changes by the host, save and load, all hostile (R17). After each step every
  * invariant of the contract must hold; R numbers are those of
  * docs/specs/pvsched.rst.
  */

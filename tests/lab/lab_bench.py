@@ -16,8 +16,8 @@ CLOCK = ("So is the hardware that its KVM uses: a guest's instruction takes some
          "stretched accordingly.")
 if COUNTED:
     CLOCK = (f"Its time goes by instructions, {2 ** int(os.environ['PVSCHED_LAB_ICOUNT'])} ns for each, whatever the "
-             "machine below does: a path costs what it has instructions; memory, devices and switches of address spaces "
-             "cost nothing.")
+             "machine below does: a path costs what it has instructions; memory, devices and switches of address "
+             "spaces cost nothing.")
 STATIC_PRIORITY = 50  # of the static mode: what the dynamic one gives a task at most
 TRACE = "/sys/kernel/tracing/trace"
 

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Percentiles, and ratios over interleaved rounds: the median of the rounds' ratios and the worst of them."""
+"""Percentiles, and ratios over interleaved rounds: the median of the rounds' ratios and the worst of them; results as
+files."""
+import json
 import statistics
 
 
@@ -20,3 +22,11 @@ def ratio(over, under, larger_is_better):
     rounds = [a / b for a, b in zip(over, under)]
     worst = min(rounds) if larger_is_better else max(rounds)
     return {"median": round(statistics.median(rounds), 4), "worst": round(worst, 4)}
+
+
+def save(result, path):
+    """The result as a JSON file; nothing where no path is given."""
+    if path:
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump(result, file, indent=2)
+            file.write("\n")
