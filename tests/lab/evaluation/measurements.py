@@ -16,8 +16,8 @@ from .stats import Histogram, pooled
 LIMIT_US = 100000  # of the histogram: cyclictest prints every bucket up to there, some seconds in an emulated guest
 RR = "--mlockall -p 8 --policy=rr"
 REPORT = "/tmp/cyclictest.json"
-# Of the period. With a fifth, the program's default, a fair scheduler serves the vCPU well enough beside the load.
-AUDIO_WORK = 0.5
+# Of the period. With a fifth, the default, a fair scheduler serves the vCPU well enough beside the load.
+AUDIO_WORK = 0.4
 
 
 @dataclasses.dataclass(frozen=True)

@@ -161,7 +161,7 @@ def throughput_verdicts(measured: dict) -> list[Verdict]:
 
 
 def verdicts(result: dict) -> list[dict]:
-    """Of one evaluation's JSON. A measurement that is not in it has one verdict that is not met."""
+    """Of one evaluation's JSON. A measurement that was asked for and is not in it has one verdict that is not met."""
     judges = {"latency": lambda m: latency_verdicts(m, "latency"),
               "latency-rr": lambda m: latency_verdicts(m, "latency, real-time task"),
               "audio": audio_verdicts, "throughput": throughput_verdicts}
@@ -172,7 +172,7 @@ def verdicts(result: dict) -> list[dict]:
             for one in found:
                 one.rounds = result.get("rounds", {}).get(name, {}).get("whole")
             out += found
-        else:
+        elif name in result.get("rounds", judges):
             why = result.get("failed", {}).get(name) or result.get("skipped", {}).get(name) or "not measured"
             out.append(Verdict(name, "all bounds", "", 0.0, why=why))
     return [dataclasses.asdict(v) for v in out]
