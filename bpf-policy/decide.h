@@ -287,6 +287,22 @@ static __always_inline void pvs_bound(const struct pvs_machine *m,
 }
 
 /*
+ * Whether an event leaves all as it is, where the guest's word `word` is the
+ * one of the last step. What time changes by itself is the timer's.
+ */
+static __always_inline int pvs_is_old_news(const struct pvs_machine *m,
+					   __u64 word, enum pvs_event ev)
+{
+	const __u8 woken = PVS_REASON_HALTED | PVS_REASON_INJECTED;
+	__u8 seq = (__u8)(word >> PVSCHED_INTENT_IRQ_SEQ_SHIFT);
+
+	/* Most exits: it runs on and wants what it wanted. And all that tells
+	 * of one interrupt after the first, within the hold of a wake-up. */
+	return ev == PVS_EV_GUEST || (ev == PVS_EV_INJECT &&
+				      m->reasons == woken && m->irq_seq == seq);
+}
+
+/*
  * One event. `need` is what pvs_read_intent() made of the guest's word, 0 where
  * it has no area; `on` is the global switch; `in_force_until` is when a boost
  * was last in force on the thread, `now` if it still is; `now` is not before

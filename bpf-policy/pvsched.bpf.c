@@ -149,9 +149,8 @@ __attribute__((noinline)) int evaluate(__u32 tid, __u32 ev)
 	index = v->index;
 	guest = area_slot(&guest_areas, vm, slot);
 	word = guest ? *(volatile __u64 *)&guest->intent : 0;
-	/* Most exits: it runs on and wants what it wanted. What time changes
-	 * is the timer's. */
-	if (ev == PVS_EV_GUEST && v->quiet && word == v->seen)
+	if (v->quiet && word == v->seen &&
+	    pvs_is_old_news(&v->machine, word, ev))
 		return 0;
 	l = bpf_map_lookup_elem(&limits, &vm);
 	box = bpf_map_lookup_elem(&mailboxes, &index);

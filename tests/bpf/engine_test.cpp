@@ -213,6 +213,24 @@ TEST(Engine, evaluates_a_word_once_and_a_new_one_at_the_next_event) {
   }));
 }
 
+TEST(Engine, says_where_a_vcpu_is) {  // R11
+  Spinner vcpu(1);
+  watch(vcpu);
+  const std::uint64_t* placement = state + 1;
+  auto is = [&](std::uint64_t flag) {
+    constexpr std::uint64_t kCpu = 0xffff;
+    std::uint64_t word = *static_cast<const volatile std::uint64_t*>(placement);
+    std::uint64_t flags = word >> PVSCHED_PLACEMENT_FLAGS_SHIFT;
+    return flags == (flag | PVSCHED_PLACEMENT_VALID) && (word & kCpu) == 1;
+  };
+  CHECK(eventually([&] { return is(PVSCHED_PLACEMENT_RUNNING); }));
+  vcpu.sleepy(true);
+  CHECK(eventually([&] { return is(PVSCHED_PLACEMENT_HALTED); }));
+  vcpu.sleepy(false);
+  Spinner hog(1);
+  CHECK(eventually([&] { return is(PVSCHED_PLACEMENT_PREEMPTED); }));
+}
+
 TEST(Engine, restores_the_exact_baseline) {
   Spinner vcpu(1), hog(1);
   SchedAttr base = attr_of(vcpu.pid());

@@ -94,6 +94,22 @@ TEST(Decide, the_doorbell_is_asked_for_only_where_it_ends_the_boost) {
   CHECK(kick_wanted());
 }
 
+TEST(Decide, what_a_word_seen_before_can_still_change) {
+  const __u64 idle = word(kIdle, 0, 7);
+  step(PVS_EV_SLEEP, idle);
+  CHECK(pvs_is_old_news(&m, idle, PVS_EV_GUEST));
+  CHECK_FALSE(pvs_is_old_news(&m, idle, PVS_EV_WAKING));
+  CHECK_FALSE(pvs_is_old_news(&m, idle, PVS_EV_INJECT));  // the first that tells of an interrupt
+  step(PVS_EV_INJECT, idle);
+  CHECK(pvs_is_old_news(&m, idle, PVS_EV_INJECT));
+  CHECK_FALSE(pvs_is_old_news(&m, word(kIdle, 0, 8), PVS_EV_INJECT));  // that one is handled
+  step(PVS_EV_WAKING, idle);
+  step(PVS_EV_SWITCH_IN, idle);
+  step(PVS_EV_TIMER, idle, l.hold_ns);
+  step(PVS_EV_INJECT, idle);
+  CHECK_FALSE(pvs_is_old_news(&m, idle, PVS_EV_INJECT));  // beyond the hold each renews the reason
+}
+
 TEST(Decide, a_guest_task_is_mirrored_and_capped) {
   step(PVS_EV_SWITCH_IN);
   pvs_outcome out = step(PVS_EV_PREEMPTED, word(kValid, 0, 0, PVSCHED_SCHED_RR, 0, 20));
