@@ -224,7 +224,8 @@ def evaluation(result, name, svgs):
              ("event sources", ", ".join(everywhere)),
              ("rounds", f"{context['rounds']} ({context['preset']})"), ("load", f"`{context['load']}`"),
              ("date", context["date"]), ("command", f"`{context['command']}`")]
-    blocks = [part("evaluation", title=f"Linux {context['kernel']}", data=f"benchmarks/{name}.json",
+    title = f"Linux {context['kernel']}: {', '.join(measured) or 'nothing'}"
+    blocks = [part("evaluation", title=title, data=f"benchmarks/{name}.json",
                    facts=table(["", ""], facts), notes="".join(f"\n* {note}" for note in notes), bounds=bounds(result),
                    rounds=rounds_of(result))]
     blocks += [section(measured[key], name, svgs) for key, section in SECTIONS.items() if key in measured]
