@@ -3,6 +3,7 @@
 """Linux guests, their driver and the policy's event sources on the kernel that runs here: in the lab's host, with
 KVM, or with --accel tcg on any machine."""
 import argparse
+import contextlib
 import json
 import os
 import re
@@ -17,7 +18,7 @@ from linux_guest import CMDLINE, DomainGuest, LinuxGuest  # noqa: E402
 from testbed.checks import check, main, say  # noqa: E402
 from testbed.domain import Domain  # noqa: E402
 from testbed.load import Hogs  # noqa: E402
-from testbed.util import Skip, run, wait_for, write  # noqa: E402
+from testbed.util import Skip, read, run, wait_for, write  # noqa: E402
 
 KVM_SOURCES = ["kvm_exit", "kvm_entry", "kvm_userspace_exit", "kvm_halt_poll_ns", "kvm_apic_accept_irq"]
 
@@ -38,6 +39,17 @@ def runs_of_programs():
     return {p["name"]: p.get("run_cnt", 0) for p in programs if p.get("type") == "tracing"}
 
 
+@contextlib.contextmanager
+def setting(path, value):
+    """Context: a value in a file of the kernel's."""
+    before = read(path)
+    write(path, value)
+    try:
+        yield
+    finally:
+        write(path, before)
+
+
 def sources(bench):
     """Event sources: which are on, and each KVM source is seen firing for a guest without a driver."""
     status = bench.daemon.status()
@@ -50,16 +62,15 @@ def sources(bench):
     kicks = [name for name in on if name.startswith("fentry:")]
     check(len(kicks) == 1, f"one place of the kick was expected, there are {kicks}")
     check(not set(KVM_SOURCES) - set(on), f"missing: {set(KVM_SOURCES) - set(on)}")
-    write("/proc/sys/kernel/bpf_stats_enabled", 1)
-    try:
-        with rig(bench).guest("agentless", cpus=1, driver=None, host_cpu=1) as guest:
-            guest.run("cyclictest -q -D 1s -i 5000", 120)
-            with Hogs(1, 2):  # a kick needs a vCPU that is preempted
-                guest.run("(cat /dev/zero >/dev/null & cyclictest -q -D 2s -i 5000; kill $!)", 120)
-            counts = runs_of_programs()
-            stats = rig(bench).stats(guest)
-    finally:
-        write("/proc/sys/kernel/bpf_stats_enabled", 0)
+    # Halts of some milliseconds, as an emulated guest has them, are to make KVM lengthen its polling.
+    with setting("/proc/sys/kernel/bpf_stats_enabled", 1), \
+            setting("/sys/module/kvm/parameters/halt_poll_ns", 8000000), \
+            rig(bench).guest("agentless", cpus=1, driver=None, host_cpu=1) as guest:
+        guest.run("cyclictest -q -D 1s -i 5000", 120)
+        with Hogs(1, 2):  # a kick needs a vCPU that is preempted
+            guest.run("(cat /dev/zero >/dev/null & cyclictest -q -D 2s -i 5000; kill $!)", 120)
+        counts = runs_of_programs()
+        stats = rig(bench).stats(guest)
     wanted = KVM_SOURCES + [kicks[0].split(":")[1]]
     say("ran: " + ", ".join(f"{name} {counts.get(name, 0)}" for name in wanted))
     silent = [name for name in wanted if not counts.get(name)]
