@@ -17,7 +17,7 @@ from testbed.daemon import Daemon  # noqa: E402
 from testbed.domain import METADATA, Domain  # noqa: E402
 from testbed.host import Build, Host  # noqa: E402
 from testbed.load import Hogs  # noqa: E402
-from testbed.util import Failure, Skip, read, run, write  # noqa: E402
+from testbed.util import Failure, Skip, run, setting  # noqa: E402
 
 STATS = "/proc/sys/kernel/bpf_stats_enabled"
 PARTS = ("pipe", "events", "hook", "start")
@@ -69,10 +69,8 @@ def program_stats(names):
 
 def events(host, options):
     """ns an event of each program, while a VM with urgent interrupts shares its CPU with two hogs."""
-    before = read(STATS)
     with contextlib.ExitStack() as stack:
-        write(STATS, 1)
-        stack.callback(write, STATS, before)
+        stack.enter_context(setting(STATS, 1))
         daemon = stack.enter_context(Daemon(host))
         domain = stack.enter_context(Domain(host, "pvsched-bench", "scenario=busy wait=yes areas=wait"))
         domain.start()

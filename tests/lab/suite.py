@@ -3,7 +3,6 @@
 """Linux guests, their driver and the policy's event sources on the kernel that runs here: in the lab's host, with
 KVM, or with --accel tcg on any machine."""
 import argparse
-import contextlib
 import json
 import os
 import re
@@ -18,7 +17,7 @@ from linux_guest import CMDLINE, DomainGuest, LinuxGuest  # noqa: E402
 from testbed.checks import check, main, say  # noqa: E402
 from testbed.domain import Domain  # noqa: E402
 from testbed.load import Hogs  # noqa: E402
-from testbed.util import Skip, read, run, wait_for, write  # noqa: E402
+from testbed.util import Skip, run, setting, wait_for  # noqa: E402
 
 KVM_SOURCES = ["kvm_exit", "kvm_entry", "kvm_userspace_exit", "kvm_halt_poll_ns", "kvm_apic_accept_irq"]
 
@@ -37,17 +36,6 @@ def runs_of_programs():
     """How often each program of the policy ran, by name; the kernel counts while bpf_stats_enabled is 1."""
     programs = json.loads(run("bpftool", "-j", "prog", "show").stdout)
     return {p["name"]: p.get("run_cnt", 0) for p in programs if p.get("type") == "tracing"}
-
-
-@contextlib.contextmanager
-def setting(path, value):
-    """Context: a value in a file of the kernel's."""
-    before = read(path)
-    write(path, value)
-    try:
-        yield
-    finally:
-        write(path, before)
 
 
 def sources(bench):

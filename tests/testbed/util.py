@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Errors, waiting, running commands."""
+import contextlib
 import os
 import socket
 import subprocess
@@ -77,6 +78,17 @@ def thread_seconds(tid):
 def write(path, text):
     with open(path, "w", encoding="utf-8") as file:
         file.write(str(text))
+
+
+@contextlib.contextmanager
+def setting(path, value):
+    """Context: a value in a file of the kernel's."""
+    before = read(path)
+    write(path, value)
+    try:
+        yield
+    finally:
+        write(path, before)
 
 
 def alive(pid):
