@@ -97,6 +97,8 @@ def limits_change_live(bench):
 
     with Domain(bench.host, NAME, "scenario=rogue areas=wait") as domain:
         domain.start()
+        with domain.guest() as guest:
+            guest.ready()
         bench.daemon.wait_active(NAME, device=True)
         tid = domain.vcpu_tids()[0]
         with Hogs(domain.cpu):
