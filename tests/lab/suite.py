@@ -288,7 +288,7 @@ def arguments(parser):
     parser.add_argument("--set", choices=list(SETS), default="guest", help="host: what needs this kernel as the host, "
                         "older-host: of that what depends on the kernel, guest: what needs a guest with the kernel "
                         "(default)")
-    parser.add_argument("--repeat", type=int, default=4, help="rounds of what is repeated (default %(default)s)")
+    parser.add_argument("--repeat", type=int, default=2, help="rounds of what is repeated (default %(default)s)")
 
 
 # What needs the lab's kernel as the host, with KVM, and of that what depends on the kernel; and what needs it in the
