@@ -8,37 +8,7 @@
 #define PVSCHED_INTENT_H
 
 #include "policy.h"
-
-#ifndef __always_inline
-#define __always_inline inline __attribute__((always_inline))
-#endif
-
-static __always_inline __u32 pvs_decision(__u8 class_, __u8 policy, __s8 nice,
-					  __u8 rt)
-{
-	return (__u32)class_ | (__u32)policy << 8 | (__u32)(__u8)nice << 16 |
-	       (__u32)rt << 24;
-}
-
-static __always_inline __u8 pvs_decision_class(__u64 decision)
-{
-	return (__u8)decision;
-}
-
-static __always_inline __u8 pvs_decision_policy(__u64 decision)
-{
-	return (__u8)(decision >> 8);
-}
-
-static __always_inline __s8 pvs_decision_nice(__u64 decision)
-{
-	return (__s8)(__u8)(decision >> 16);
-}
-
-static __always_inline __u8 pvs_decision_rt(__u64 decision)
-{
-	return (__u8)(decision >> 24);
-}
+#include "pvsched/policy_interface.h"
 
 static __always_inline __u8 pvs_field(__u64 word, int shift)
 {
@@ -114,23 +84,25 @@ static __always_inline int pvs_rank(__u32 body)
 	return rt ? 100 + rt : -pvs_decision_nice(body);
 }
 
+/* The class if it is a boost, else BASELINE. */
+static __always_inline __u8 pvs_boost_class(__u64 body)
+{
+	__u8 class_ = pvs_decision_class(body);
+
+	return class_ == PVSCHED_CLASS_YIELD ? PVSCHED_CLASS_BASELINE : class_;
+}
+
 /* Larger is more urgent, over all classes. */
 static __always_inline int pvs_urgency(__u32 body)
 {
-	return pvs_decision_class(body) * 1000 + pvs_rank(body);
+	return pvs_boost_class(body) * 1000 + pvs_rank(body);
 }
 
 /*
- * A checked need: the task's boost body in 0..31 (0: none), the irq seq in
- * 32..39, PVS_NEED_* in 40..47. One word, so that the BPF verifier takes it
- * for any value and need not follow how it came about.
+ * The guest's word as PVS_NEED_* with the boost of its most urgent task in
+ * 0..31 (0: none). One word, so that the BPF verifier takes it for any value
+ * and need not follow how it came about.
  */
-#define PVS_NEED_VALID (1ull << 40)    /* the guest has a driver */
-#define PVS_NEED_IDLE (1ull << 41)     /* it is about to halt */
-#define PVS_NEED_CRITICAL (1ull << 42) /* in a critical section */
-#define PVS_NEED_BAD (1ull << 43)      /* the word broke the contract */
-#define PVS_NEED_SEQ_SHIFT 32
-
 static __always_inline __u64 pvs_read_intent(const struct pvs_limits *l,
 					     __u64 w)
 {

@@ -6,18 +6,9 @@
 #ifndef PVSCHED_KERNEL_H
 #define PVSCHED_KERNEL_H
 
-typedef unsigned char __u8;
-typedef signed char __s8;
-typedef unsigned short __u16;
-typedef unsigned int __u32;
-typedef int __s32;
-typedef unsigned long long __u64;
-typedef long long __s64;
-typedef __u16 __be16;
-typedef __u32 __be32;
-typedef __u32 __wsum;
+#include "pvsched/bpf_types.h"
+
 typedef _Bool bool;
-#define PVSCHED_ABI_TYPES
 
 /* enum bpf_map_type, BPF_F_*: UAPI values, stable. */
 #define BPF_MAP_TYPE_HASH 1
@@ -28,10 +19,6 @@ typedef _Bool bool;
 #define BPF_F_INNER_MAP (1u << 12)
 #define BPF_RB_FORCE_WAKEUP (1ull << 1)
 #define CLOCK_MONOTONIC 1
-
-struct bpf_spin_lock {
-	__u32 val;
-};
 
 struct bpf_timer {
 	__u64 opaque[2];

@@ -21,21 +21,43 @@ struct pvs_apic_key {
 	__u32 apic_id;
 };
 
-/* Host-only record of one vCPU. */
+/*
+ * Host-only record of one vCPU. Whoever sets `busy` evaluates it; who finds it
+ * set leaves a bit in `missed` for the one that is at it.
+ */
 struct pvs_vcpu {
-	struct bpf_spin_lock lock;
+	struct bpf_timer timer;
 	__u32 index; /* of mailbox and statistics */
 	__u32 vm;
 	__u32 slot;
-	struct bpf_timer timer;
+	__u32 busy;
+	__u32 missed; /* PVS_EVENT()s that nobody has looked at */
+	__u8 run;     /* enum pvs_run, by the last scheduler event */
+	__u8 pad[3];
+	__u64 seen;	    /* the guest's word at the last step; 0: no area */
+	__u32 quiet;	    /* what would change nothing with that word */
+	__u32 policy_state; /* under which `state` was written */
+	/* Below: the holder's. */
 	struct pvs_machine machine;
-	struct pvs_outcome outcome; /* of the last step, under the lock */
-	__u64 seq;		    /* of the last decision */
-	__u64 published;	    /* state word in the host area */
-	__u64 armed;		    /* when the timer fires; 0: not set */
-	__u64 woken; /* when it was last woken; 0: has run since */
-	__u64 seen;  /* the guest's word at the last step; 0: no area */
-	__u32 quiet; /* the same word again would change nothing */
+	struct pvs_outcome outcome;
+	struct pvs_policy_event event;
+	struct pvs_policy_wish wish;
+	struct pvs_policy_state state;
+	__u64 seq;	 /* of the last decision */
+	__u64 published; /* state word in the host area */
+	__u64 armed;	 /* when the timer fires; 0: not set */
+	__u64 woken;	 /* when it was last woken; 0: has run since */
+};
+
+/*
+ * Constants of one loaded object, .rodata.pvsched, set before loading. Objects
+ * share all maps; the one that pvs_globals.active names evaluates.
+ */
+struct pvs_self {
+	__u32 generation;
+	/* For each slot, of the state of the policy in it: where a vCPU's state
+	 * was written under another, that is cleared. */
+	__u32 states[PVS_POLICY_SLOTS];
 };
 
 /* The object's .bss, mapped by the daemon. */
@@ -44,7 +66,7 @@ struct pvs_globals {
 	__u32 enabled;			/* the global switch */
 	__u32 control_tid;		/* what the daemon asks of control() */
 	__u32 control_init;
-	__u32 pad;
+	__u32 active; /* generation of the object that evaluates */
 };
 
 #ifdef __bpf__
@@ -122,6 +144,7 @@ struct {
 } host_areas SEC(".maps");
 
 struct pvs_globals pvs_globals;
+const volatile struct pvs_self pvs_self SEC(".rodata.pvsched");
 
 #endif /* __bpf__ */
 #endif /* PVSCHED_MAPS_H */

@@ -11,6 +11,7 @@
 
 #define PVS_MAX_VMS 256
 #define PVS_MAX_VCPUS 4096
+#define PVS_POLICY_SLOTS 8
 #define PVS_HIST_BUCKETS 40 /* bucket i counts delays in [2^i, 2^(i+1)) ns */
 
 /* Limits of one VM, set by the administrator. */
@@ -26,7 +27,8 @@ struct pvs_limits {
 	__u8 rt_critical;  /* real-time priority while critical */
 	__s8 nice_min; /* cap of a task's nice; 0: fair tasks do not boost */
 	__u8 debug;    /* 0 quiet, 1 decisions, 2 every event */
-	__u8 pad[2];
+	__u8 policy;   /* slot of its policy, below PVS_POLICY_SLOTS */
+	__u8 pad;
 };
 
 /* Defaults, ranges: one place for the daemon, the schema check and the docs. */
@@ -56,7 +58,8 @@ struct pvs_limits {
 
 /*
  * One per registered vCPU in the mmapable array `mailboxes`: the policy writes
- * decision, decided_at and dead, the actuator applied and applied_at.
+ * decision, decided_at and dead, the actuator applied and applied_at, the
+ * daemon the tag.
  * in_flight: the policy exchanges 1 in and sends a ring record only if it was
  * 0; the actuator exchanges 0 in before it loads the decision.
  */
@@ -67,7 +70,9 @@ struct pvs_mailbox {
 	__u64 applied_at;
 	__u32 in_flight;
 	__u32 dead; /* the thread has exited: touch it no more */
-	__u64 reserved[3];
+	__u32 tag;  /* the vCPU's, set by the daemon */
+	__u32 pad;
+	__u64 reserved[2];
 };
 
 /* Ring record: the latest decision is read from the mailbox. */
@@ -79,8 +84,8 @@ struct pvs_record {
 struct pvs_stats {
 	__u64 events;		  /* evaluations */
 	__u64 decisions;	  /* changes of the decision */
-	__u64 boosts[3];	  /* entries into each class */
-	__u64 boosted_ns[3];	  /* run time in each class */
+	__u64 boosts[4];	  /* entries into each class */
+	__u64 boosted_ns[4];	  /* run time in each class */
 	__u64 run_ns;		  /* run time in all */
 	__u64 critical_throttles; /* times the critical budget ran out */
 	__u64 total_throttles;	  /* times the total budget ran out */
@@ -89,6 +94,9 @@ struct pvs_stats {
 	__u64 preemptions;	  /* switched out while runnable */
 	__u64 halts;		  /* switched out to sleep */
 	__u64 cutoffs;		  /* timer ended or started a boost */
+	__u64 refused_wishes;	  /* bodies that no class has */
+	__u64 policy_calls;	  /* of the policy that were timed, */
+	__u64 policy_ns;	  /* and what they took */
 	/* written by the actuator */
 	__u64 applies;	   /* sched_setattr calls that succeeded */
 	__u64 apply_fails; /* that failed */

@@ -206,6 +206,7 @@ PVSCHED_ASSERT(sizeof(struct pvsched_host_slot) == PVSCHED_SLOT_SIZE,
 #define PVSCHED_CLASS_BASELINE 0u
 #define PVSCHED_CLASS_TASK 1u
 #define PVSCHED_CLASS_CRITICAL 2u
+#define PVSCHED_CLASS_YIELD 3u /* below its baseline, for the sake of others */
 
 #define PVSCHED_STATE_CRITICAL_THROTTLED 0x01u
 #define PVSCHED_STATE_TOTAL_THROTTLED 0x02u

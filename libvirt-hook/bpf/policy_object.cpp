@@ -5,95 +5,16 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdarg>
 #include <cstring>
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
+#include "common/clock.h"
 #include "maps.h"
-#include "sources.h"
 
 namespace pvsched {
 namespace {
-
-struct SourceName {
-  const char* kind;
-  const char* name;
-};
-
-#define PVS_SOURCE_NAME(kind, name) SourceName{#kind, #name},
-constexpr SourceName kSources[] = {PVS_SOURCES(PVS_SOURCE_NAME)};
-
-// libbpf explains a refusal only through its print hook: keep the last of what it says.
-std::string* g_libbpf_text = nullptr;
-
-int keep_libbpf_text(enum libbpf_print_level level, const char* format, va_list args) {
-  if (level == LIBBPF_DEBUG || !g_libbpf_text) return 0;
-  char line[4096];
-  std::vsnprintf(line, sizeof(line), format, args);
-  g_libbpf_text->append(line);
-  if (g_libbpf_text->size() > 8192) g_libbpf_text->erase(0, g_libbpf_text->size() - 8192);
-  return 0;
-}
-
-// Collects libbpf's warnings while it lives.
-class LibbpfText {
- public:
-  LibbpfText() {
-    g_libbpf_text = &text_;
-    libbpf_set_print(keep_libbpf_text);
-  }
-  ~LibbpfText() { g_libbpf_text = nullptr; }
-  LibbpfText(const LibbpfText&) = delete;
-  LibbpfText& operator=(const LibbpfText&) = delete;
-
-  // The last `lines` lines as one, separated by " | ".
-  std::string tail(unsigned lines) const {
-    std::string out;
-    std::size_t end = text_.size();
-    while (end > 0 && lines-- > 0) {
-      std::size_t start = text_.rfind('\n', end >= 2 ? end - 2 : 0);
-      start = start == std::string::npos ? 0 : start + 1;
-      std::string line = text_.substr(start, end - start);
-      while (!line.empty() && line.back() == '\n') line.pop_back();
-      if (!line.empty()) out = out.empty() ? line : line + " | " + out;
-      end = start;
-    }
-    return out;
-  }
-
- private:
-  std::string text_;
-};
-
-std::string probe_path(const std::string& object) {
-  auto slash = object.rfind('/');
-  return (slash == std::string::npos ? std::string() : object.substr(0, slash + 1)) + "probe.bpf.o";
-}
-
-// Loads and attaches the empty program of one source; returns why not, or nothing.
-std::string try_source(const std::string& path, const char* name) {
-  LibbpfText text;
-  bpf_object* object = bpf_object__open_file(path.c_str(), nullptr);
-  if (!object) return "cannot open " + path + ": " + std::strerror(errno);
-  bpf_program* program;
-  bpf_object__for_each_program(program, object)
-      bpf_program__set_autoload(program, std::strcmp(bpf_program__name(program), name) == 0);
-  std::string reason;
-  int err = bpf_object__load(object);
-  if (err == -ESRCH || err == -ENOENT) {
-    reason = "not in this kernel";
-  } else if (err) {
-    reason = std::string("refused by the kernel: ") + std::strerror(-err);
-  } else {
-    bpf_link* link = bpf_program__attach(bpf_object__find_program_by_name(object, name));
-    if (!link) reason = std::string("loads but does not attach: ") + std::strerror(errno);
-    bpf_link__destroy(link);
-  }
-  bpf_object__close(object);
-  return reason;
-}
 
 template <typename T>
 T* map_array(int fd, std::size_t count) {
@@ -103,72 +24,150 @@ T* map_array(int fd, std::size_t count) {
 
 }  // namespace
 
-Result<std::unique_ptr<Policy>> Policy::load(const std::string& object) {
+Result<std::unique_ptr<Policy>> Policy::load(const std::string& framework, std::vector<PolicyFile> policies) {
   std::unique_ptr<Policy> policy(new Policy());
+  policy->framework_ = framework;
   policy->filter_count_.resize(PVS_FILTER_WORDS * 64);
   policy->vms_.resize(PVS_MAX_VMS);
   policy->vcpus_.resize(PVS_MAX_VCPUS);
-  if (auto status = policy->probe(object); !status) return status.error();
-  if (auto status = policy->open(object); !status) return status.error();
+  if (policies.size() > PVS_POLICY_SLOTS)
+    return Error(std::to_string(policies.size()) + " policies: allowed are " + std::to_string(PVS_POLICY_SLOTS));
+  auto sources = probe_sources(framework);
+  if (!sources) return sources.error();
+  policy->sources_ = sources.take();
+  policy->policies_ = std::move(policies);
+  policy->policies_.resize(PVS_POLICY_SLOTS);
+  auto set = policy->load_set(policy->policies_, nullptr);
+  if (!set) return set.error();
+  policy->set_ = set.take();
   if (auto status = policy->map_shared(); !status) return status.error();
   return policy;
 }
 
 Policy::~Policy() {
-  detach();
+  set_.reset();
   ring_buffer__free(ring_);
   if (globals_) munmap(globals_, sizeof(pvs_globals));
   if (mailboxes_) munmap(mailboxes_, PVS_MAX_VCPUS * sizeof(pvs_mailbox));
   if (stats_) munmap(stats_, PVS_MAX_VCPUS * sizeof(pvs_stats));
-  bpf_object__close(object_);
 }
 
-Status Policy::probe(const std::string& object) {
-  unsigned nr = 0;
-  for (const SourceName& source : kSources) {
-    SourceInfo info;
-    info.name = std::string(source.kind) == "fentry" ? std::string("fentry:") + source.name : source.name;
-    info.reason = try_source(probe_path(object), source.name);
-    info.available = info.reason.empty();
-    if (!info.available && nr < PVS_REQUIRED_SOURCES)
-      return Error("event source " + info.name + " is needed: " + info.reason);
-    sources_.push_back(std::move(info));
-    ++nr;
+Result<std::unique_ptr<ProgramSet>> Policy::load_set(const std::vector<PolicyFile>& policies,
+                                                     const ProgramSet* shared) {
+  std::map<unsigned, const PolicyFile*> slots;
+  pvs_self self{set_ ? set_->generation() + 1 : 1, {}};
+  for (unsigned slot = 0; slot < policies.size(); ++slot) {
+    if (policies[slot].name.empty()) continue;
+    slots[slot] = &policies[slot];
+    auto key = std::make_pair(policies[slot].name, policies[slot].state);
+    self.states[slot] = states_.emplace(key, static_cast<std::uint32_t>(states_.size()) + 1).first->second;
   }
-  return {};
-}
-
-Status Policy::open(const std::string& object) {
-  LibbpfText text;
-  object_ = bpf_object__open_file(object.c_str(), nullptr);
-  if (!object_) return Error::system("cannot open " + object);
-  for (std::size_t i = 0; i < sources_.size(); ++i)
-    bpf_program__set_autoload(bpf_object__find_program_by_name(object_, kSources[i].name), sources_[i].available);
-  if (int err = bpf_object__load(object_); err)
-    return Error::system("the kernel refused " + object + " (" + text.tail(6) + ")", -err);
-  return {};
+  auto object = link_policies(framework_, slots);
+  if (!object) return object.error();
+  return ProgramSet::load(*object, sources_, self, shared);
 }
 
 Status Policy::map_shared() {
-  auto fd_of = [this](const char* name) { return bpf_object__find_map_fd_by_name(object_, name); };
-  vcpus_fd_ = fd_of("vcpus");
-  apics_fd_ = fd_of("apics");
-  limits_fd_ = fd_of("limits");
-  guest_areas_fd_ = fd_of("guest_areas");
-  host_areas_fd_ = fd_of("host_areas");
-  control_fd_ = bpf_program__fd(bpf_object__find_program_by_name(object_, "control"));
-  mailboxes_ = map_array<pvs_mailbox>(fd_of("mailboxes"), PVS_MAX_VCPUS);
-  stats_ = map_array<pvs_stats>(fd_of("stats"), PVS_MAX_VCPUS);
+  vcpus_fd_ = set_->map("vcpus");
+  apics_fd_ = set_->map("apics");
+  limits_fd_ = set_->map("limits");
+  guest_areas_fd_ = set_->map("guest_areas");
+  host_areas_fd_ = set_->map("host_areas");
+  if (globals_) return {};
+  mailboxes_ = map_array<pvs_mailbox>(set_->map("mailboxes"), PVS_MAX_VCPUS);
+  stats_ = map_array<pvs_stats>(set_->map("stats"), PVS_MAX_VCPUS);
   if (!mailboxes_ || !stats_) return Error::system("cannot map the policy's mailboxes");
-  bpf_map* bss = bpf_object__find_map_by_name(object_, ".bss");
-  if (!bss || bpf_map__value_size(bss) != sizeof(pvs_globals))
+  if (set_->value_size(".bss") != sizeof(pvs_globals))
     return Error("the policy object is of another version than this program");
-  globals_ = map_array<pvs_globals>(bpf_map__fd(bss), 1);
+  globals_ = map_array<pvs_globals>(set_->map(".bss"), 1);
   if (!globals_) return Error::system("cannot map the policy's globals");
-  ring_ = ring_buffer__new(fd_of("ring"), record_callback, this, nullptr);
+  ring_ = ring_buffer__new(set_->map("ring"), record_callback, this, nullptr);
   if (!ring_) return Error::system("cannot open the policy's ring buffer");
+  globals_->active = set_->generation();
   globals_->enabled = 1;
   return {};
+}
+
+Status Policy::verify_policy(const PolicyFile& policy) {
+  auto set = load_set({policy}, nullptr);
+  return set ? Status() : set.error().in(policy.path);
+}
+
+Status Policy::load_policy(PolicyFile policy) {
+  auto named = [&](const PolicyFile& other) { return other.name == policy.name; };
+  auto slot = std::find_if(policies_.begin(), policies_.end(), named);
+  if (slot == policies_.end())
+    slot = std::find_if(policies_.begin(), policies_.end(), [](const PolicyFile& other) { return other.name.empty(); });
+  if (slot == policies_.end())
+    return Error("all " + std::to_string(PVS_POLICY_SLOTS) + " slots for policies are taken");
+  auto policies = policies_;
+  const auto number = static_cast<std::size_t>(slot - policies_.begin());
+  policies[number] = std::move(policy);
+  auto next = load_set(policies, set_.get());
+  if (!next) return next.error().in(policies[number].path);
+  if (set_->attached())
+    if (auto status = (*next)->attach(sources_); !status) return status.error();
+  policies_ = std::move(policies);
+  take_over(next.take());
+  stopped_[number].clear();
+  conduct_ = conduct();
+  return {};
+}
+
+// The old programs come first at each event: whichever of the two finds itself active there, one does. What a timer
+// of the old ones let pass in between is made up for by a look at each vCPU.
+void Policy::take_over(std::unique_ptr<ProgramSet> next) {
+  __atomic_store_n(&globals_->active, next->generation(), __ATOMIC_SEQ_CST);
+  std::swap(set_, next);
+  (void)map_shared();  // nothing of it can fail: all is mapped
+  for (unsigned index = 0; index < vcpus_.size(); ++index)
+    if (vcpus_[index]) evaluate(index);
+}
+
+std::array<Policy::Conduct, PVS_POLICY_SLOTS> Policy::conduct() const {
+  std::array<Conduct, PVS_POLICY_SLOTS> out;
+  for (unsigned index = 0; index < vcpus_.size(); ++index) {
+    if (!vcpus_[index]) continue;
+    const pvs_stats& stats = stats_[index];
+    Conduct& sum = out[vms_[vcpus_[index]->vm].slot];
+    sum.events += stats.events;
+    sum.refused += stats.refused_wishes;
+    sum.calls += stats.policy_calls;
+    sum.ns += stats.policy_ns;
+  }
+  return out;
+}
+
+// What a policy's conduct since `was` has against it; empty: nothing.
+std::string Policy::fault_in(const Conduct& was, const Conduct& is) {
+  constexpr std::uint64_t kLongNs = 20000;
+  const std::uint64_t events = is.events - was.events, refused = is.refused - was.refused;
+  const std::uint64_t calls = is.calls - was.calls, ns = calls ? (is.ns - was.ns) / calls : 0;
+  if (refused * 2 > events)
+    return std::to_string(refused) + " of its last " + std::to_string(events) + " wishes were of no class";
+  if (ns > kLongNs) return "its calls take " + std::to_string(ns) + " ns; allowed are " + std::to_string(kLongNs);
+  return "";
+}
+
+std::vector<std::string> Policy::stop_misbehaving() {
+  constexpr std::uint64_t kEnoughEvents = 512;  // some calls among them are timed
+  std::vector<std::string> sentences;
+  const auto now = conduct();
+  for (unsigned slot = 1; slot < PVS_POLICY_SLOTS; ++slot) {
+    const bool fewer = now[slot].events < conduct_[slot].events;  // a vCPU went, or has another policy
+    if (!fewer && now[slot].events - conduct_[slot].events < kEnoughEvents) continue;
+    const std::string why = fewer ? "" : fault_in(conduct_[slot], now[slot]);
+    conduct_[slot] = now[slot];
+    if (why.empty()) continue;
+    stopped_[slot] = "policy '" + policies_[slot].name + "' was stopped: " + why;
+    sentences.push_back(stopped_[slot]);
+    for (VmId vm = 0; vm < vms_.size(); ++vm) {
+      pvs_limits limits;
+      if (vms_[vm].used && vms_[vm].slot == slot && bpf_map_lookup_elem(limits_fd_, &vm, &limits) == 0)
+        (void)set_limits(vm, limits, policies_[0].name);
+    }
+  }
+  return sentences;
 }
 
 int Policy::ring_fd() const { return ring_buffer__epoll_fd(ring_); }
@@ -178,26 +177,6 @@ void Policy::consume() { ring_buffer__consume(ring_); }
 int Policy::record_callback(void* self, void* data, std::size_t size) {
   if (size >= sizeof(pvs_record)) static_cast<Policy*>(self)->sink_(static_cast<pvs_record*>(data)->index);
   return 0;
-}
-
-Status Policy::attach() {
-  LibbpfText text;
-  for (std::size_t i = 0; i < sources_.size(); ++i) {
-    if (!sources_[i].available) continue;
-    bpf_link* link = bpf_program__attach(bpf_object__find_program_by_name(object_, kSources[i].name));
-    if (!link) {
-      Error error = Error::system("cannot attach to " + sources_[i].name + " (" + text.tail(2) + ")");
-      detach();
-      return error;
-    }
-    links_.push_back(link);
-  }
-  return {};
-}
-
-void Policy::detach() {
-  for (bpf_link* link : links_) bpf_link__destroy(link);
-  links_.clear();
 }
 
 void Policy::set_enabled(bool on) {
@@ -218,20 +197,27 @@ void Policy::filter(unsigned id, int step) {
     __atomic_and_fetch(&globals_->filter[bit / 64], ~mask, __ATOMIC_RELEASE);
 }
 
-Result<VmId> Policy::add_vm(pid_t pid, const pvs_limits& limits) {
+Result<VmId> Policy::add_vm(pid_t pid, const pvs_limits& limits, const std::string& policy) {
   auto free = std::find_if(vms_.begin(), vms_.end(), [](const Vm& vm) { return !vm.used; });
   if (free == vms_.end()) return Error("all " + std::to_string(PVS_MAX_VMS) + " VM entries of the policy are taken");
   VmId vm = static_cast<VmId>(free - vms_.begin());
-  *free = Vm{true, pid, 0, -1, -1};
-  if (auto status = set_limits(vm, limits); !status) {
+  *free = Vm{true, pid};
+  if (auto status = set_limits(vm, limits, policy); !status) {
     free->used = false;
     return status.error();
   }
   return vm;
 }
 
-Status Policy::set_limits(VmId vm, const pvs_limits& limits) {
+Status Policy::set_limits(VmId vm, pvs_limits limits, const std::string& policy) {
+  auto slot = std::find_if(policies_.begin(), policies_.end(), [&](const PolicyFile& p) { return p.name == policy; });
+  if (slot == policies_.end()) return Error("policy '" + policy + "' is not loaded");
+  const auto number = static_cast<unsigned>(slot - policies_.begin());
+  if (!stopped_[number].empty()) return Error(stopped_[number]);
+  limits.policy = static_cast<__u8>(number);
   if (bpf_map_update_elem(limits_fd_, &vm, &limits, BPF_ANY)) return Error::system("cannot set the VM's limits");
+  vms_[vm].slot = number;
+  conduct_ = conduct();
   for (unsigned index = 0; index < vcpus_.size(); ++index)
     if (vcpus_[index] && vcpus_[index]->vm == vm) evaluate(index);
   return {};
@@ -280,7 +266,7 @@ Status Policy::run_control(pid_t tid, bool init) {
   LIBBPF_OPTS(bpf_test_run_opts, run, .data_in = packet.data(), .data_size_in = packet.size(), .repeat = 1);
   globals_->control_tid = static_cast<__u32>(tid);
   globals_->control_init = init ? 1 : 0;
-  if (int err = bpf_prog_test_run_opts(control_fd_, &run); err)
+  if (int err = bpf_prog_test_run_opts(set_->control(), &run); err)
     return Error::system("cannot run the policy's control program", -err);
   if (run.retval == 2) return Error("the kernel gives no timer for thread " + std::to_string(tid));
   if (run.retval != 0) return Error("thread " + std::to_string(tid) + " is not under the policy");
@@ -306,13 +292,17 @@ Result<unsigned> Policy::reserve_vcpu() {
 }
 
 Status Policy::add_vcpu(VmId vm, unsigned index, const VcpuSpec& spec) {
-  if (links_.empty())
-    if (auto status = attach(); !status) return status.error();
+  if (!set_->attached())
+    if (auto status = set_->attach(sources_); !status) return status.error();
+  pvs_limits limits;
+  if (bpf_map_lookup_elem(limits_fd_, &vm, &limits)) return Error::system("cannot read the VM's limits");
 
   pvs_vcpu record{};
   record.index = index;
   record.vm = vm;
   record.slot = spec.id;
+  record.run = PVS_RUN_RUNNING;
+  pvs_machine_init(&record.machine, &limits, monotonic_ns());
   pvs_apic_key key{static_cast<__u32>(vms_[vm].pid), spec.apic_id};
   if (bpf_map_update_elem(vcpus_fd_, &spec.tid, &record, BPF_NOEXIST))
     return Error::system("cannot put thread " + std::to_string(spec.tid) + " under the policy");
@@ -340,7 +330,7 @@ void Policy::remove_vcpu(unsigned index) {
   vcpus_[index].reset();
   --vms_[vm].vcpus;
   update_only_vcpu(vm);
-  if (std::all_of(vcpus_.begin(), vcpus_.end(), [](const auto& v) { return !v; })) detach();
+  if (std::all_of(vcpus_.begin(), vcpus_.end(), [](const auto& v) { return !v; })) set_->detach();
 }
 
 void Policy::evaluate(unsigned index) {

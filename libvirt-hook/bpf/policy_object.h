@@ -1,22 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Policy: the loaded BPF object. Registers VMs and vCPU threads, hands out areas, mailboxes and statistics.
+// Policy: the loaded BPF programs. Registers VMs and vCPU threads, hands out areas, mailboxes and statistics; has the
+// policies in their slots and swaps them while VMs run.
 //
 // Main thread only, but for consume(), mailbox() and stats(), which the actuator thread uses too.
 #pragma once
 
 #include <sys/types.h>
 
+#include <array>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "bpf/policy_file.h"
+#include "bpf/program_set.h"
 #include "common/result.h"
 #include "policy.h"
 #include "sched/engine.h"
 
-struct bpf_link;
-struct bpf_object;
 struct pvs_globals;
 struct ring_buffer;
 
@@ -24,23 +28,36 @@ namespace pvsched {
 
 class Policy {
  public:
-  /// Probes the event sources, then loads the object with those that this kernel gives. Nothing is attached.
-  /// `object` is the path of pvsched.bpf.o; probe.bpf.o stands beside it. Errors: no BTF, no privilege, a required
-  /// source missing, the verifier's last lines.
-  static Result<std::unique_ptr<Policy>> load(const std::string& object);
+  /// Probes the event sources, then loads the framework with the policies given, the first being the default. Nothing
+  /// is attached. `framework` is the path of pvsched.bpf.o; probe.bpf.o stands beside it. Errors: no BTF, no
+  /// privilege, a required source missing, the verifier's last lines, more policies than PVS_POLICY_SLOTS.
+  static Result<std::unique_ptr<Policy>> load(const std::string& framework, std::vector<PolicyFile> policies);
   ~Policy();
   Policy(const Policy&) = delete;
   Policy& operator=(const Policy&) = delete;
 
   const std::vector<SourceInfo>& sources() const { return sources_; }
 
+  /// The policies that are loaded, by slot; a slot may be empty (no name).
+  const std::vector<PolicyFile>& policies() const { return policies_; }
+  /// Puts a policy in the slot of the one of that name, or in a free one, while VMs run; no event is lost, and a
+  /// vCPU's state is kept where its version is the same. Errors: no slot is free, it is refused: all is as before.
+  Status load_policy(PolicyFile policy);
+  /// Has a policy but the default misbehaved since the last call? Its VMs are served by the default from then on, and
+  /// it can be chosen again once it is loaded again. Returns a sentence for each.
+  std::vector<std::string> stop_misbehaving();
+  /// Why the slot's policy was stopped; empty: it was not.
+  const std::string& stopped(unsigned slot) const { return stopped_[slot]; }
+  /// Can it be loaded? Tries it beside nothing else, in force for nobody. Errors: the verifier's last lines.
+  Status verify_policy(const PolicyFile& policy);
+
   void set_enabled(bool on);
   bool enabled() const;
 
-  /// Index of a free VM entry, now taken. Errors: all PVS_MAX_VMS taken.
-  Result<VmId> add_vm(pid_t pid, const pvs_limits& limits);
-  /// In force at the vCPUs' next event; see evaluate().
-  Status set_limits(VmId vm, const pvs_limits& limits);
+  /// Index of a free VM entry, now taken. Errors: all PVS_MAX_VMS taken, no such policy.
+  Result<VmId> add_vm(pid_t pid, const pvs_limits& limits, const std::string& policy);
+  /// In force at once. Errors: no such policy.
+  Status set_limits(VmId vm, pvs_limits limits, const std::string& policy);
   void remove_vm(VmId vm);
 
   /// New, zeroed areas for `slots` vCPUs, in force at once.
@@ -78,29 +95,39 @@ class Policy {
     bool used = false;
     pid_t pid = 0;
     unsigned vcpus = 0;
-    int guest_area = -1;
-    int host_area = -1;
+    unsigned slot = 0;  ///< of its policy
+  };
+  /// Of the vCPUs that one policy serves.
+  struct Conduct {
+    std::uint64_t events = 0;
+    std::uint64_t refused = 0;
+    std::uint64_t calls = 0;
+    std::uint64_t ns = 0;
   };
 
   Policy() = default;
-  Status probe(const std::string& object);
-  Status open(const std::string& object);
+  Result<std::unique_ptr<ProgramSet>> load_set(const std::vector<PolicyFile>& policies, const ProgramSet* shared);
+  void take_over(std::unique_ptr<ProgramSet> next);
+  std::array<Conduct, PVS_POLICY_SLOTS> conduct() const;
+  static std::string fault_in(const Conduct& was, const Conduct& is);
   Status map_shared();
-  Status attach();
-  void detach();
   void filter(unsigned id, int step);
   Status run_control(pid_t tid, bool init);
   void update_only_vcpu(VmId vm);
   static int record_callback(void* self, void* data, std::size_t size);
 
+  std::string framework_;
   std::vector<SourceInfo> sources_;
-  bpf_object* object_ = nullptr;
-  std::vector<bpf_link*> links_;
+  std::vector<PolicyFile> policies_;
+  std::array<std::string, PVS_POLICY_SLOTS> stopped_;
+  std::array<Conduct, PVS_POLICY_SLOTS> conduct_;  ///< at the last look
+  std::map<std::pair<std::string, std::uint32_t>, std::uint32_t> states_;  ///< (name, state version) to an id
+  std::unique_ptr<ProgramSet> set_;
   ring_buffer* ring_ = nullptr;
   pvs_globals* globals_ = nullptr;
   pvs_mailbox* mailboxes_ = nullptr;
   pvs_stats* stats_ = nullptr;
-  int vcpus_fd_ = -1, apics_fd_ = -1, limits_fd_ = -1, guest_areas_fd_ = -1, host_areas_fd_ = -1, control_fd_ = -1;
+  int vcpus_fd_ = -1, apics_fd_ = -1, limits_fd_ = -1, guest_areas_fd_ = -1, host_areas_fd_ = -1;
   std::vector<std::uint16_t> filter_count_;
   std::vector<Vm> vms_;
   std::vector<std::unique_ptr<Vcpu>> vcpus_;

@@ -2,6 +2,7 @@
 #include <CLI/CLI.hpp>
 
 #include "ctl/commands.h"
+#include "ctl/policies.h"
 #include "daemon/config.h"
 #include "paths.h"
 
@@ -68,6 +69,27 @@ int run(int argc, char** argv) {
   setup->add_option("--qmp-socket", request.edit.qmp_socket, "a QMP socket for pvschedd, in /run/pvsched/qmp");
   setup->add_option("--element", limits, "file with the pvsched element to put in");
 
+  std::string policy_name;
+  std::string policy_path;
+  auto* policy = cli.add_subcommand("policy", "the policies that VMs can be served by");
+  policy->require_subcommand(1);
+  auto* policy_list = policy->add_subcommand("list", "those that pvschedd has");
+  policy_list->add_flag("--json", json, "as JSON");
+  auto* policy_show = policy->add_subcommand("show", "one of them");
+  policy_show->add_option("NAME", policy_name, "its name")->required();
+  policy_show->add_flag("--json", json, "as JSON");
+  auto* policy_verify = policy->add_subcommand("verify", "check an object without putting it in force");
+  policy_verify->add_option("OBJECT", policy_path, "a .bpf.o file")->required();
+  auto* policy_load = policy->add_subcommand("load", "load one more");
+  policy_load->add_option("OBJECT", policy_path, "a .bpf.o file")->required();
+  auto* policy_swap = policy->add_subcommand("swap", "put an object in the place of the policy of its name");
+  policy_swap->add_option("OBJECT", policy_path, "a .bpf.o file")->required();
+  auto* policy_new = policy->add_subcommand("new", "begin a policy: source, test and Makefile in a new folder");
+  policy_new->add_option("NAME", policy_name, "its name")->required();
+  policy_new->add_option("FOLDER", policy_path, "default: ./NAME");
+  std::string policy_template = PVSCHED_POLICY_TEMPLATE;
+  policy_new->add_option("--template", policy_template, "folder of what is copied")->capture_default_str();
+
   try {
     cli.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -84,6 +106,10 @@ int run(int argc, char** argv) {
   if (*validate) return run_validate(options, subject);
   if (*doctor) return run_doctor(options, plugin, json);
   if (*reload) return run_simple(options, {{"op", "reload"}}, "configuration read");
+  if (*policy_list || *policy_show) return pvsched::run_policy_list(options, policy_name, json);
+  for (const auto* take : {policy_verify, policy_load, policy_swap})
+    if (*take) return pvsched::run_policy_take(options, take->get_name(), policy_path);
+  if (*policy_new) return pvsched::run_policy_new(policy_name, policy_path, policy_template);
   if (*setup) {
     if (!no_device) request.edit.plugin = plugin;
     return run_setup(options, request, limits);

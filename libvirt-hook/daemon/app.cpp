@@ -78,6 +78,7 @@ Status App::prepare() {
 
   EngineOptions engine_options;
   engine_options.bpf_object = config_.bpf_object;
+  engine_options.policies = config_.policies;
   engine_options.guardian = config_.guardian;
   engine_options.run_dir = config_.run_dir;
   engine_options.lease_ms = config_.lease_ms;
@@ -139,6 +140,7 @@ Status App::run() {
   if (sd_watchdog_enabled(0, &watchdog_us) > 0)
     watchdog_ =
         Source::timer(static_cast<unsigned>(watchdog_us / 2000), [] { return sd_notify(0, "WATCHDOG=1"), true; });
+  policy_watch_ = Source::timer(1000, [this] { return sessions_->watch_policies(), true; });
   unsigned available = 0;
   for (const auto& source : engine_->sources()) available += source.available ? 1 : 0;
   log_line(LogLevel::kInfo, "pvschedd is ready at " + config_.socket_path() + ": actuator " + engine_->actuator() +
@@ -176,8 +178,8 @@ Status App::reload() {
   sessions_->set_tick(fresh->reconcile_s * 1000);
   const bool restart = fresh->socket_path() != config_.socket_path() || fresh->run_dir != config_.run_dir ||
                        fresh->schema != config_.schema || fresh->bpf_object != config_.bpf_object ||
-                       fresh->guardian != config_.guardian || fresh->lease_ms != config_.lease_ms ||
-                       fresh->actuator_priority != config_.actuator_priority ||
+                       fresh->policies != config_.policies || fresh->guardian != config_.guardian ||
+                       fresh->lease_ms != config_.lease_ms || fresh->actuator_priority != config_.actuator_priority ||
                        fresh->libvirt_uri != config_.libvirt_uri || fresh->libvirt_run != config_.libvirt_run ||
                        fresh->log_target != config_.log_target;
   log_line(restart ? LogLevel::kWarning : LogLevel::kInfo,

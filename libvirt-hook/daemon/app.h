@@ -39,7 +39,7 @@ class App {
   std::unique_ptr<LibvirtHost> host_;
   std::unique_ptr<Sessions> sessions_;
   std::unique_ptr<ControlServer> control_;
-  Source terminate_, interrupt_, hangup_, watchdog_;
+  Source terminate_, interrupt_, hangup_, watchdog_, policy_watch_;
   GMainLoop* loop_;
   bool stopping_ = false;
 };

@@ -40,12 +40,35 @@ Take path(std::string Config::*field) {
   };
 }
 
+// Separated by ':'.
+std::vector<std::string> split_paths(const std::string& value) {
+  std::vector<std::string> out{""};
+  for (char c : value) {
+    if (c == ':')
+      out.emplace_back();
+    else
+      out.back() += c;
+  }
+  return out;
+}
+
+Take paths(std::vector<std::string> Config::*field) {
+  return [=](Config& config, const std::string& value) -> std::string {
+    auto read = split_paths(value);
+    for (const std::string& path : read)
+      if (path.empty() || path[0] != '/') return "allowed are absolute paths, separated by ':'";
+    config.*field = std::move(read);
+    return "";
+  };
+}
+
 const Option kOptions[] = {
     {"daemon", "run_dir", path(&Config::run_dir)},
     {"daemon", "socket", path(&Config::socket)},
     {"daemon", "schema", path(&Config::schema)},
     {"daemon", "reconcile_seconds", number(&Config::reconcile_s, 0, 3600)},
     {"policy", "bpf_object", path(&Config::bpf_object)},
+    {"policy", "policies", paths(&Config::policies)},
     {"policy", "guardian", path(&Config::guardian)},
     {"policy", "lease_ms", number(&Config::lease_ms, 50, 10000)},
     {"policy", "actuator_priority", number(&Config::actuator_priority, 1, 99)},
@@ -111,6 +134,7 @@ Config default_config() {
   config.run_dir = PVSCHED_RUN_DIR;
   config.schema = PVSCHED_SCHEMA;
   config.bpf_object = PVSCHED_BPF_OBJECT;
+  config.policies = split_paths(PVSCHED_POLICIES);
   config.guardian = PVSCHED_GUARDIAN;
   return config;
 }

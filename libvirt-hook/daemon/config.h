@@ -14,6 +14,7 @@ struct Config {
   std::string run_dir;
   std::string schema;
   std::string bpf_object;
+  std::vector<std::string> policies;  ///< folders of policy objects
   std::string guardian;
   unsigned lease_ms = 200;
   unsigned actuator_priority = 99;

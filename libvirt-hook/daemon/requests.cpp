@@ -73,6 +73,45 @@ void do_detach(const RequestServices& services, const Json& request, const Reply
   reply(outcome(services.sessions->detach(text(request, "qmp"))));
 }
 
+Json to_json(const PolicyInfo& info) {
+  return {{"name", info.name},
+          {"version", info.version},
+          {"summary", info.summary},
+          {"path", info.path},
+          {"refused", info.refused}};
+}
+
+void do_policies(const RequestServices& services, const Json&, const Reply& reply) {
+  Json out = success();
+  out["policies"] = Json::array();
+  for (const auto& info : services.engine->policies()) out["policies"].push_back(to_json(info));
+  reply(std::move(out));
+}
+
+using TakePolicy = Result<PolicyInfo> (Engine::*)(const std::string& path);
+
+void take_policy(const RequestServices& services, const Json& request, const Reply& reply, TakePolicy take) {
+  const std::string path = text(request, "path");
+  if (path.empty() || path[0] != '/') return reply(failure("path is needed, the absolute path of a policy object"));
+  auto info = (services.engine->*take)(path);
+  if (!info) return reply(failure(info.error().text()));
+  Json out = success();
+  out["policy"] = to_json(*info);
+  reply(std::move(out));
+}
+
+void do_policy_load(const RequestServices& services, const Json& request, const Reply& reply) {
+  take_policy(services, request, reply, &Engine::load_policy);
+}
+
+void do_policy_swap(const RequestServices& services, const Json& request, const Reply& reply) {
+  take_policy(services, request, reply, &Engine::swap_policy);
+}
+
+void do_policy_verify(const RequestServices& services, const Json& request, const Reply& reply) {
+  take_policy(services, request, reply, &Engine::verify_policy);
+}
+
 void do_reload(const RequestServices& services, const Json&, const Reply& reply) { reply(outcome(services.reload())); }
 
 void do_ping(const RequestServices&, const Json&, const Reply& reply) {
@@ -81,9 +120,18 @@ void do_ping(const RequestServices&, const Json&, const Reply& reply) {
   reply(std::move(out));
 }
 
-constexpr std::pair<std::string_view, Op> kOperations[] = {
-    {"hook", do_hook},     {"status", do_status}, {"enable", do_enable}, {"disable", do_disable},
-    {"attach", do_attach}, {"detach", do_detach}, {"reload", do_reload}, {"ping", do_ping}};
+constexpr std::pair<std::string_view, Op> kOperations[] = {{"hook", do_hook},
+                                                           {"status", do_status},
+                                                           {"enable", do_enable},
+                                                           {"disable", do_disable},
+                                                           {"attach", do_attach},
+                                                           {"detach", do_detach},
+                                                           {"reload", do_reload},
+                                                           {"ping", do_ping},
+                                                           {"policies", do_policies},
+                                                           {"policy-load", do_policy_load},
+                                                           {"policy-swap", do_policy_swap},
+                                                           {"policy-verify", do_policy_verify}};
 
 }  // namespace
 

@@ -127,10 +127,21 @@ void Session::settled(const Status& outcome) {
   for (auto& done : std::exchange(waiting_, {})) post([done, outcome] { done(outcome); });
 }
 
+std::string Session::policy() {
+  std::string why = "policy '" + config_.policy + "' is not loaded";
+  for (const PolicyInfo& info : env_.engine->policies()) {
+    if (info.name != config_.policy) continue;
+    if (info.refused.empty()) return policy_ = config_.policy;
+    why = info.refused;
+  }
+  say(LogLevel::kWarning, why + "; " + kDefaultPolicy + " serves the VM");
+  return policy_ = kDefaultPolicy;
+}
+
 void Session::configure(DomainConfig config) {
   config_ = std::move(config);
   if (!vm_) return;
-  if (auto set = env_.engine->set_limits(*vm_, limits()); !set)
+  if (auto set = env_.engine->set_limits(*vm_, limits(), policy()); !set)
     say(LogLevel::kWarning, "limits not taken: " + set.error().text());
   for (auto& [id, vcpu] : vcpus_)
     if (vcpu.registered && !wanted(id)) {

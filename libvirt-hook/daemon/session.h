@@ -125,6 +125,7 @@ class Session {
   void settled(const Status& outcome);
   void say(LogLevel level, const std::string& sentence) const;
   pvs_limits limits() const;
+  std::string policy();  ///< to serve the VM by: the one asked for, or the default where that is not loaded
   bool wanted(unsigned id) const { return config_.vcpu_enabled(id); }
   void forget_process();
   void drop_qmp();
@@ -154,6 +155,7 @@ class Session {
   DomainConfig config_;
   bool enabled_ = true;  ///< the administrator's switch
   SessionState state_ = SessionState::kOpening;
+  std::string policy_ = kDefaultPolicy;  ///< in force
   std::string trouble_;  ///< why the last pass failed
   std::string rt_said_;  ///< what was logged of the real-time mode
   unsigned failures_ = 0;

@@ -105,7 +105,7 @@ Status Session::adopt_process(pid_t pid) {
   // The descriptor is that process's only if the number still names it now.
   auto again = thread_info(env_.proc, pid);
   if (!again || again->tgid != pid) return Error("QEMU process " + std::to_string(pid) + " has ended", ESRCH);
-  auto vm = env_.engine->add_vm(pid, limits());
+  auto vm = env_.engine->add_vm(pid, limits(), policy());
   if (!vm) return vm.error();
   vm_ = *vm;
   pid_ = pid;

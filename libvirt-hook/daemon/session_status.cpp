@@ -33,6 +33,7 @@ const char* rt_mode_name(RtMode mode) {
 const char* class_name(unsigned value) {
   if (value == PVSCHED_CLASS_TASK) return "task";
   if (value == PVSCHED_CLASS_CRITICAL) return "critical";
+  if (value == PVSCHED_CLASS_YIELD) return "yield";
   return "baseline";
 }
 
@@ -70,6 +71,7 @@ Json stats_json(const pvs_stats& stats) {
   out["preemptions"] = stats.preemptions;
   out["halts"] = stats.halts;
   out["cutoffs"] = stats.cutoffs;
+  out["refused_wishes"] = stats.refused_wishes;
   out["applies"] = stats.applies;
   out["apply_fails"] = stats.apply_fails;
   out["foreign"] = stats.foreign;
@@ -119,7 +121,7 @@ Json Session::status() const {
   out["qmp"] = qmp_ ? qmp_->transport() : "none";
   out["pid"] = pid_;
   out["enabled"] = limits().enabled != 0;
-  out["policy"] = config_.policy;
+  out["policy"] = policy_;
   out["limits"] = limits_json(limits());
   out["device"] = device_status();
   out["vcpus"] = Json::array();

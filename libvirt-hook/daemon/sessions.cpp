@@ -52,6 +52,13 @@ Result<std::unique_ptr<Qmp>> Sessions::connect(const SessionTarget& target, unsi
   return host_->monitor(target.key);
 }
 
+void Sessions::watch_policies() {
+  const auto sentences = engine_.stop_misbehaving();
+  for (const std::string& sentence : sentences) options_.log(LogLevel::kWarning, sentence);
+  if (sentences.empty()) return;
+  for (const auto& [key, session] : sessions_) session->configure(session->config());
+}
+
 SessionEnv Sessions::session_env() {
   SessionEnv env;
   env.engine = &engine_;

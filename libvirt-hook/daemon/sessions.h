@@ -60,6 +60,8 @@ class Sessions {
   Status set_enabled(const std::string& domain, bool on);
 
   void set_tick(unsigned tick_ms) { options_.tick_ms = tick_ms; }
+  /// Looks after the policies: one that misbehaves is logged and its VMs have the default. Called now and then.
+  void watch_policies();
   std::size_t size() const { return sessions_.size(); }
   /// All sessions as JSON, the devices' state included where they answer in time. `domain`: only that, by name or UUID.
   void status(const std::string& domain, std::function<void(Json)> done);

@@ -12,6 +12,7 @@
 #include <bit>
 #include <cerrno>
 
+#include "common/clock.h"
 #include "decide.h"
 #include "sched/guardian.h"
 

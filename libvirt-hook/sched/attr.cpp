@@ -70,6 +70,11 @@ bool same_attr(const SchedAttr& a, const SchedAttr& b) {
 SchedAttr attr_for(std::uint32_t decision, const SchedAttr& baseline, RtMode mode) {
   SchedAttr boost = baseline;
   if (pvs_decision_class(decision) == PVSCHED_CLASS_BASELINE || baseline.policy == kDeadline) return baseline;
+  if (pvs_decision_class(decision) == PVSCHED_CLASS_YIELD) {
+    if (!is_fair(baseline.policy) || baseline.nice >= pvs_decision_nice(decision)) return baseline;
+    boost.nice = pvs_decision_nice(decision);
+    return boost;
+  }
   boost.flags = kResetOnFork;  // what the thread starts meanwhile is not boosted
   if (pvs_decision_rt(decision) == 0) {
     if (is_rt(baseline.policy) || (is_fair(baseline.policy) && baseline.nice <= pvs_decision_nice(decision)))

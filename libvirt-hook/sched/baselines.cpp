@@ -4,11 +4,11 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #include <cerrno>
 #include <utility>
 
+#include "common/clock.h"
 #include "sched/rt_group.h"
 
 namespace pvsched {
@@ -93,12 +93,6 @@ unsigned restore_all(BaselineTable& table, bool with_funds) {
     for (int i = kMaxFunds - 1; i >= 0; --i)  // children before parents
       if (table.funds[i].active && !give_back(table.funds[i])) ++left;
   return left;
-}
-
-std::uint64_t monotonic_ns() {
-  timespec now{};
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return static_cast<std::uint64_t>(now.tv_sec) * 1000000000ull + static_cast<std::uint64_t>(now.tv_nsec);
 }
 
 }  // namespace pvsched

@@ -84,7 +84,4 @@ bool restore_thread(const BaselineEntry& entry);
 /// Restores every active thread; gives funds back where `with_funds`. Returns how many are not restored yet.
 unsigned restore_all(BaselineTable& table, bool with_funds);
 
-/// CLOCK_MONOTONIC in ns.
-std::uint64_t monotonic_ns();
-
 }  // namespace pvsched

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <map>
 
+#include "bpf/policy_library.h"
 #include "bpf/policy_object.h"
 #include "sched/actuator.h"
 #include "sched/baselines.h"
@@ -36,15 +37,22 @@ class EngineImpl final : public Engine {
   ~EngineImpl() override;
 
   Status open();
-  Result<VmId> add_vm(pid_t pid, const pvs_limits& limits) override;
+  Result<VmId> add_vm(pid_t pid, const pvs_limits& limits, const std::string& policy) override;
   Result<AreaFds> create_areas(VmId vm, unsigned slots) override { return policy_->create_areas(vm, slots); }
   void drop_areas(VmId vm) override { policy_->drop_areas(vm); }
-  Status set_limits(VmId vm, const pvs_limits& limits) override { return policy_->set_limits(vm, limits); }
+  Status set_limits(VmId vm, const pvs_limits& limits, const std::string& policy) override {
+    return policy_->set_limits(vm, limits, policy);
+  }
   Status add_vcpu(VmId vm, const VcpuSpec& spec) override;
   void remove_vcpu(VmId vm, unsigned id) override;
   void remove_vm(VmId vm) override;
   void set_enabled(bool on) override { policy_->set_enabled(on); }
   bool enabled() const override { return policy_->enabled(); }
+  std::vector<PolicyInfo> policies() const override;
+  Result<PolicyInfo> load_policy(const std::string& path) override { return take_policy(path, false); }
+  Result<PolicyInfo> swap_policy(const std::string& path) override { return take_policy(path, true); }
+  Result<PolicyInfo> verify_policy(const std::string& path) override;
+  std::vector<std::string> stop_misbehaving() override { return policy_->stop_misbehaving(); }
   std::vector<SourceInfo> sources() const override { return policy_->sources(); }
   std::string actuator() const override { return "setattr"; }
   Result<VmStatus> status(VmId vm) const override;
@@ -61,6 +69,7 @@ class EngineImpl final : public Engine {
     std::map<unsigned, Vcpu> vcpus;
   };
 
+  Result<PolicyInfo> take_policy(const std::string& path, bool swap);
   std::string table_path() const { return options_.run_dir + "/baselines"; }
   RtMode choose_mode(Vm& vm, Vcpu& vcpu);
   void give_back_all(Vcpu& vcpu);
@@ -69,6 +78,7 @@ class EngineImpl final : public Engine {
   std::unique_ptr<Baselines> baselines_;
   std::unique_ptr<Guardian> guardian_;
   std::unique_ptr<Policy> policy_;
+  std::vector<PolicyInfo> refused_;
   std::unique_ptr<Actuator> actuator_;
   std::map<VmId, Vm> vms_;
   std::vector<unsigned> owed_;  ///< funds that the kernel would not take back yet
@@ -76,7 +86,9 @@ class EngineImpl final : public Engine {
 
 Status EngineImpl::open() {
   if (auto status = settle_earlier(table_path()); !status) return status.error();
-  auto policy = Policy::load(options_.bpf_object);
+  auto library = read_library(options_.policies);
+  refused_ = std::move(library.refused);
+  auto policy = Policy::load(options_.bpf_object, std::move(library.policies));
   if (!policy) return policy.error();
   policy_ = policy.take();
   auto baselines = Baselines::create(table_path(), options_.lease_ms);
@@ -97,8 +109,39 @@ EngineImpl::~EngineImpl() {
   if (baselines_) unlink(table_path().c_str());  // the guardian finds its table empty and ends with us
 }
 
-Result<VmId> EngineImpl::add_vm(pid_t pid, const pvs_limits& limits) {
-  auto vm = policy_->add_vm(pid, limits);
+std::vector<PolicyInfo> EngineImpl::policies() const {
+  std::vector<PolicyInfo> out;
+  for (unsigned slot = 0; slot < policy_->policies().size(); ++slot) {
+    if (policy_->policies()[slot].name.empty()) continue;
+    out.push_back(info_of(policy_->policies()[slot]));
+    out.back().refused = policy_->stopped(slot);
+  }
+  out.insert(out.end(), refused_.begin(), refused_.end());
+  return out;
+}
+
+Result<PolicyInfo> EngineImpl::take_policy(const std::string& path, bool swap) {
+  auto file = read_policy(path);
+  if (!file) return file.error();
+  PolicyInfo info = info_of(*file);
+  const auto& loaded = policy_->policies();
+  const bool there =
+      std::any_of(loaded.begin(), loaded.end(), [&](const PolicyFile& p) { return p.name == info.name; });
+  if (there && !swap) return Error("policy '" + info.name + "' is loaded already: swap replaces it", EEXIST);
+  if (!there && swap) return Error("policy '" + info.name + "' is not loaded: there is nothing to swap", ENOENT);
+  if (auto status = policy_->load_policy(file.take()); !status) return status.error();
+  return info;
+}
+
+Result<PolicyInfo> EngineImpl::verify_policy(const std::string& path) {
+  auto file = read_policy(path);
+  if (!file) return file.error();
+  if (auto status = policy_->verify_policy(*file); !status) return status.error();
+  return info_of(*file);
+}
+
+Result<VmId> EngineImpl::add_vm(pid_t pid, const pvs_limits& limits, const std::string& policy) {
+  auto vm = policy_->add_vm(pid, limits, policy);
   if (vm) vms_[*vm] = Vm{};
   return vm;
 }

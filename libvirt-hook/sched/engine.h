@@ -20,6 +20,7 @@ namespace pvsched {
 /// Where the engine finds things; tests inject fixture trees.
 struct EngineOptions {
   std::string bpf_object;  ///< path of pvsched.bpf.o
+  std::vector<std::string> policies;  ///< folders of policy objects; of two with one name the first found counts
   std::string guardian;  ///< path of the pvsched-guardian executable
   std::string run_dir = "/run/pvsched";  ///< baselines table, writable by root only
   std::string proc = "/proc";
@@ -33,6 +34,17 @@ struct SourceInfo {
   std::string name;  ///< "sched_switch", "kvm_entry", ...
   bool available = false;
   std::string reason;  ///< why not, where not
+};
+
+inline constexpr const char* kDefaultPolicy = "latency";
+
+/// A policy object, as it describes itself.
+struct PolicyInfo {
+  std::string name;
+  std::string version;
+  std::string summary;
+  std::string path;
+  std::string refused;  ///< why it is not loaded, where it is not
 };
 
 using VmId = std::uint32_t;
@@ -80,14 +92,14 @@ class Engine {
   static Result<std::unique_ptr<Engine>> create(const EngineOptions& options);
   virtual ~Engine() = default;
 
-  /// Registers a VM whose QEMU process is `pid`. Errors: table full.
-  virtual Result<VmId> add_vm(pid_t pid, const pvs_limits& limits) = 0;
+  /// Registers a VM whose QEMU process is `pid`. Errors: table full, no such policy.
+  virtual Result<VmId> add_vm(pid_t pid, const pvs_limits& limits, const std::string& policy) = 0;
   /// Creates zeroed areas for `slots` vCPUs, in force at once; earlier ones of this VM are let go.
   virtual Result<AreaFds> create_areas(VmId vm, unsigned slots) = 0;
   /// Lets the areas go: the VM is agentless again.
   virtual void drop_areas(VmId vm) = 0;
-  /// New limits, in force at once.
-  virtual Status set_limits(VmId vm, const pvs_limits& limits) = 0;
+  /// New limits and policy, in force at once. Errors: no such policy, all is as before.
+  virtual Status set_limits(VmId vm, const pvs_limits& limits, const std::string& policy) = 0;
   /// Captures the thread's baseline and puts it under the policy. Errors: thread gone or not the one meant, table full.
   virtual Status add_vcpu(VmId vm, const VcpuSpec& spec) = 0;
   /// Restores the baseline, then forgets the thread. Unknown ids are ignored.
@@ -97,6 +109,19 @@ class Engine {
 
   virtual void set_enabled(bool on) = 0;
   virtual bool enabled() const = 0;
+
+  /// The policies that are loaded and those that were found and refused.
+  virtual std::vector<PolicyInfo> policies() const = 0;
+  /// Loads a policy object while VMs run. Errors: why it is refused; one of its name is loaded.
+  virtual Result<PolicyInfo> load_policy(const std::string& path) = 0;
+  /// Puts an object in the place of the policy of its name, for all VMs at once. Errors: as above; there is none.
+  virtual Result<PolicyInfo> swap_policy(const std::string& path) = 0;
+  /// As these up to the point where it would come in force.
+  virtual Result<PolicyInfo> verify_policy(const std::string& path) = 0;
+
+  /// Serves the VMs of a policy that misbehaves by the default one; a sentence for each such policy. Called now and
+  /// then.
+  virtual std::vector<std::string> stop_misbehaving() = 0;
 
   virtual std::vector<SourceInfo> sources() const = 0;
   virtual std::string actuator() const = 0;  ///< "setattr"

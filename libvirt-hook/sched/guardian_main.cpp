@@ -17,6 +17,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include "common/clock.h"
 #include "sched/baselines.h"
 
 namespace {

@@ -1,166 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The engine on the running kernel: real programs, real events, real sched_setattr. A thread of this process plays
+// The engine on the running kernel: real programs, real events, real sched_setattr. A thread of another process plays
 // the vCPU; the guest's part is played through the areas. Needs root; exits 77 with the reason where it cannot run.
-#include "sched/engine.h"
-
-#include <sched.h>
-#include <sys/mman.h>
-#include <sys/resource.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <atomic>
 #include <cstdio>
 #include <cstdlib>
-#include <functional>
-#include <thread>
 #include <vector>
 
-#include "decide.h"
-#include "metadata/domain_config.h"
-#include "pvsched/abi.h"
-#include "sched/attr.h"
-#include "sched/baselines.h"
+#include "engine_harness.h"
 
 // Last: it redefines operator new.
 #include <CppUTest/CommandLineTestRunner.h>
-#include <CppUTest/TestHarness.h>
 
 using namespace pvsched;
 
-namespace {
-
-std::string g_bpf_object, g_guardian, g_run_dir;
-
-pvs_limits test_limits() {
-  pvs_limits limits = default_limits();
-  limits.critical_ns = 20000000;  // long enough for a test to see the boost
-  return limits;
-}
-
-constexpr std::uint64_t kValid = static_cast<std::uint64_t>(PVSCHED_INTENT_VALID) << PVSCHED_INTENT_FLAGS_SHIFT;
-constexpr std::uint64_t kHardirq = kValid | static_cast<std::uint64_t>(PVSCHED_CRITICAL_HARDIRQ)
-                                                << PVSCHED_INTENT_CRITICAL_SHIFT;
-
-void pin(int cpu) {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  CPU_SET(cpu, &set);
-  sched_setaffinity(0, sizeof(set), &set);
-}
-
-// Waits until the condition holds; false after five seconds.
-bool eventually(const std::function<bool()>& condition) {
-  for (int i = 0; i < 5000; ++i) {
-    if (condition()) return true;
-    usleep(1000);
-  }
-  return false;
-}
-
-// A process that plays QEMU: its main thread spins on CPU `cpu`, on demand sleeping or waking this one instead.
-class Spinner {
- public:
-  explicit Spinner(int cpu) {
-    LONGS_EQUAL(0, pipe(ends_));
-    shared_ =
-        static_cast<std::atomic<int>*>(mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
-    pid_ = fork();
-    if (pid_ == 0) {
-      pin(cpu);
-      for (;;) {
-        if (shared_->load() == 1) usleep(1000);
-        if (shared_->load() == 2) _exit(0);
-        if (shared_->load() == 3) {
-          for (int spun = 0; spun < kPauses; ++spun) __builtin_ia32_pause();
-          if (write(ends_[1], "", 1) != 1) _exit(1);
-        }
-      }
-    }
-  }
-  ~Spinner() { end(); }
-  void sleepy(bool on) { shared_->store(on ? 1 : 0); }
-  // Returns when it has woken this thread from sleep `count` times.
-  void wake_me(long count) {
-    const long end = sleeps() + count;
-    shared_->store(3);
-    for (char byte; sleeps() < end;) LONGS_EQUAL(1, read(ends_[0], &byte, 1));
-    shared_->store(0);
-  }
-  void end() {
-    if (pid_ <= 0) return;
-    kill(pid_, SIGKILL);
-    waitpid(pid_, nullptr, 0);
-    pid_ = -1;
-    munmap(shared_, 4096);
-    close(ends_[0]);
-    close(ends_[1]);
-  }
-  pid_t pid() const { return pid_; }
-
- private:
-  static constexpr int kPauses = 500;  // between two writes: the reader is asleep again by then
-  static long sleeps() {
-    rusage usage;
-    LONGS_EQUAL(0, getrusage(RUSAGE_THREAD, &usage));
-    return usage.ru_nvcsw;
-  }
-
-  std::atomic<int>* shared_;
-  int ends_[2];
-  pid_t pid_;
-};
-
-SchedAttr attr_of(pid_t tid) {
-  SchedAttr attr;
-  LONGS_EQUAL(0, get_attr(tid, attr));
-  return attr;
-}
-
-}  // namespace
-
-TEST_GROUP(Engine) {
-  std::unique_ptr<Engine> engine;
-  VmId vm = 0;
-  std::uint64_t* intent = nullptr;
-  const std::uint64_t* state = nullptr;
-
-  void setup() override {
-    EngineOptions options;
-    options.bpf_object = g_bpf_object;
-    options.guardian = g_guardian;
-    options.run_dir = g_run_dir;
-    auto made = Engine::create(options);
-    if (!made) FAIL(made.error().text().c_str());
-    engine = made.take();
-  }
-  void teardown() override {
-    engine.reset();
-    if (intent) munmap(intent, PVSCHED_PAGE_SIZE);
-    if (state) munmap(const_cast<std::uint64_t*>(state), PVSCHED_PAGE_SIZE);
-  }
-  void watch(const Spinner& spinner, bool areas = true) {
-    auto added = engine->add_vm(spinner.pid(), test_limits());
-    CHECK(static_cast<bool>(added));
-    vm = *added;
-    VcpuSpec spec;
-    spec.tid = spinner.pid();
-    spec.start_time = start_time("/proc", spinner.pid());
-    if (auto status = engine->add_vcpu(vm, spec); !status) FAIL(status.error().text().c_str());
-    if (!areas) return;
-    auto fds = engine->create_areas(vm, 1);
-    if (!fds) FAIL(fds.error().text().c_str());
-    intent = static_cast<std::uint64_t*>(
-        mmap(nullptr, PVSCHED_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fds->guest.get(), 0));
-    state =
-        static_cast<const std::uint64_t*>(mmap(nullptr, PVSCHED_PAGE_SIZE, PROT_READ, MAP_SHARED, fds->host.get(), 0));
-    CHECK(intent != MAP_FAILED);
-    CHECK(state != MAP_FAILED);
-  }
-  pvs_stats stats() { return engine->status(vm)->vcpus[0].stats; }
-};
+TEST_GROUP_BASE(Engine, EngineFixture){};
 
 TEST(Engine, boosts_a_preempted_vcpu_in_a_critical_section_and_takes_it_back) {
   Spinner vcpu(1), hog(1);
@@ -283,21 +136,20 @@ TEST(Engine, survives_the_thread) {
 }
 
 int main(int argc, char** argv) {
-  if (argc < 3) {
-    std::fprintf(stderr, "usage: engine_test pvsched.bpf.o pvsched-guardian [CppUTest options]\n");
+  if (argc < 5) {
+    std::fprintf(stderr, "usage: engine_test pvsched.bpf.o POLICIES HOSTILE pvsched-guardian [CppUTest options]\n");
     return 2;
   }
   if (geteuid() != 0) {
     std::printf("SKIP: loading BPF programs needs root\n");
     return 77;
   }
-  g_bpf_object = argv[1];
-  g_guardian = argv[2];
   char dir[] = "/tmp/pvsched-engine-test.XXXXXX";
   if (!mkdtemp(dir)) return 2;
-  g_run_dir = dir;
-  argv[2] = argv[0];
-  int failed = CommandLineTestRunner::RunAllTests(argc - 2, argv + 2);
+  g_paths = {argv[1], argv[2], argv[3], argv[4], dir};
+  pin(0);  // the vCPUs are on CPU 1: what looks at one must not stand in its way
+  argv[4] = argv[0];
+  int failed = CommandLineTestRunner::RunAllTests(argc - 4, argv + 4);
   rmdir(dir);
   return failed != 0;
 }

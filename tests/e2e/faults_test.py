@@ -10,46 +10,29 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 
 from testbed.attr import attributes, policy  # noqa: E402
 from testbed.checks import check, main, say  # noqa: E402
-from testbed.domain import Domain  # noqa: E402
 from testbed.host import virsh  # noqa: E402
-from testbed.load import Hogs  # noqa: E402
+from testbed.rogue import Rogue  # noqa: E402
 from testbed.util import alive, processes, wait_for  # noqa: E402
 
-BOOSTED = (os.SCHED_FIFO, os.SCHED_RR)
+# A long budget and a short throttle: boosted nearly all the time.
+METADATA = """<p:pvsched xmlns:p="https://pvsched.org/xmlns/libvirt/domain/1.0">
+  <p:boost critical="400" total="500" unit="ms"/><p:throttle duration="1" unit="ms"/></p:pvsched>"""
 
 
-class Rogue:
-    """Context: a VM whose guest asks for a boost all the time, on a loaded CPU."""
+class Watched(Rogue):
+    """A rogue whose thread's baseline is read before pvsched may touch it."""
 
-    def __init__(self, bench, name="pvsched-test-faults"):
-        self.bench = bench
-        # A long budget and a short throttle: boosted nearly all the time.
-        metadata = """<p:pvsched xmlns:p="https://pvsched.org/xmlns/libvirt/domain/1.0">
-          <p:boost critical="400" total="500" unit="ms"/><p:throttle duration="1" unit="ms"/></p:pvsched>"""
-        self.domain = Domain(bench.host, name, "scenario=rogue areas=wait", metadata=metadata)
+    def __init__(self, bench):
+        super().__init__(bench, "pvsched-test-faults", METADATA)
 
-    def __enter__(self):
-        daemon = self.bench.daemon
-        self.domain.__enter__()
-        daemon.ctl("disable")  # the baseline is read before pvsched may touch the thread
-        self.domain.start()
-        self.tid = self.domain.vcpu_tids()[0]
+    def before(self):
+        self.bench.daemon.ctl("disable")
+
+    def started(self):
         self.baseline = attributes(self.tid)
-        # The load comes after the guest's start: beside it that takes many seconds, with boosts for halts alone.
-        with self.domain.guest() as guest:
-            guest.ready()
-        daemon.wait_active(self.domain.name, device=True)
-        daemon.ctl("enable")
-        self.hogs = Hogs(self.domain.cpu)
-        self.hogs.__enter__()
-        return self
 
-    def __exit__(self, *_):
-        self.hogs.__exit__()
-        self.domain.__exit__()
-
-    def wait_boosted(self):
-        wait_for("the vCPU is boosted", lambda: policy(self.tid) in BOOSTED, 20, 0.0005)
+    def served(self):
+        self.bench.daemon.ctl("enable")
 
     def until_restored(self, seconds=5):
         """Milliseconds until the thread has its exact baseline again."""
@@ -61,7 +44,7 @@ class Rogue:
 def daemon_killed(bench):
     """kill -9 of pvschedd while boosted, again and again; the next one picks the VM up."""
     times = []
-    with Rogue(bench) as rogue:
+    with Watched(bench) as rogue:
         for _ in range(bench.options.repeat):
             rogue.wait_boosted()
             bench.daemon.kill()
@@ -78,7 +61,7 @@ def daemon_killed(bench):
 def daemon_stopped(bench):
     """SIGSTOP for longer than the lease: restored meanwhile, boosted again after SIGCONT."""
     times = []
-    with Rogue(bench) as rogue:
+    with Watched(bench) as rogue:
         for _ in range(max(1, bench.options.repeat // 10)):
             rogue.wait_boosted()
             bench.daemon.kill(signal.SIGSTOP)
@@ -92,7 +75,7 @@ def daemon_stopped(bench):
 
 def guardian_killed(bench):
     """kill -9 of the guardian: another takes its place and does its work."""
-    with Rogue(bench) as rogue:
+    with Watched(bench) as rogue:
         old = processes("pvsched-guardian")
         check(len(old) == 1, f"one guardian expected, found {old}")
         os.kill(old[0], signal.SIGKILL)
@@ -106,7 +89,7 @@ def guardian_killed(bench):
 
 def qemu_killed(bench):
     """kill -9 of QEMU while boosted: the session ends, pvschedd goes on."""
-    with Rogue(bench) as rogue:
+    with Watched(bench) as rogue:
         rogue.wait_boosted()
         os.kill(rogue.domain.pid(), signal.SIGKILL)
         wait_for("the session's end", lambda: bench.daemon.vm(rogue.domain.name) is None, 10, 0.05)
@@ -115,7 +98,7 @@ def qemu_killed(bench):
 
 def libvirtd_restarted(bench):
     """libvirtd goes and comes back: the VM stays boosted, changes of its metadata count afterwards."""
-    with Rogue(bench) as rogue:
+    with Watched(bench) as rogue:
         bench.host.restart_libvirtd()
         rogue.wait_boosted()
         virsh("metadata", rogue.domain.name, "https://pvsched.org/xmlns/libvirt/domain/1.0", "--live", "--key", "p",
@@ -125,7 +108,7 @@ def libvirtd_restarted(bench):
 
 def daemon_ends_orderly(bench):
     """SIGTERM: baselines at once, and the VM is picked up at the next start."""
-    with Rogue(bench) as rogue:
+    with Watched(bench) as rogue:
         rogue.wait_boosted()
         bench.daemon.stop()
         check(attributes(rogue.tid) == rogue.baseline, "the thread is not at its baseline after an orderly stop")
@@ -136,7 +119,7 @@ def daemon_ends_orderly(bench):
 
 def administrators_chrt_wins(bench):
     """chrt on a vCPU thread is left alone, and control comes back with the baseline."""
-    with Rogue(bench) as rogue:
+    with Watched(bench) as rogue:
         rogue.wait_boosted()
         os.sched_setscheduler(rogue.tid, os.SCHED_RR, os.sched_param(3))
         wait_for("pvschedd notices", lambda: bench.daemon.vm(rogue.domain.name)["vcpus"][0]["foreign"], 10, 0.05)

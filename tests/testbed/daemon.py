@@ -26,6 +26,7 @@ socket={self.socket}
 schema={build.schema}
 [policy]
 bpf_object={build.bpf}
+policies={build.policies}
 guardian={build.guardian}
 [libvirt]
 uri={libvirt}

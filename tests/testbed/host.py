@@ -32,6 +32,7 @@ class Build:
                 raise Failure(f"{path} is missing: run scripts/build")
             return path
 
+        self.top = os.path.abspath(top)
         self.plugin = part("qemu-device", "pvsched.so")
         self.mini = part("guest", "mini", "mini.elf")
         self.daemon = part("libvirt-hook", "daemon", "pvschedd")
@@ -39,6 +40,7 @@ class Build:
         self.hook = part("libvirt-hook", "hook", "pvsched-hook")
         self.guardian = part("libvirt-hook", "sched", "pvsched-guardian")
         self.bpf = part("bpf-policy", "pvsched.bpf.o")
+        self.policies = part("bpf-policy", "policies")
         source = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
         self.schema = os.path.join(source, "xml-schemas", "pvsched-domain-1.0.rng")
 

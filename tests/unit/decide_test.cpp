@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The policy's arithmetic: cases by name, then properties under random intents and times.
+// The framework's arithmetic with the default policy: cases by name, then properties under random intents and times.
 // The intent word (R9) and the state word (R10).
 #include "decide.h"
 
@@ -7,6 +7,8 @@
 #include <vector>
 
 #include <CppUTest/TestHarness.h>
+
+#include "policies/latency.bpf.c"
 
 namespace {
 
@@ -35,6 +37,8 @@ constexpr __u8 kIdle = PVSCHED_INTENT_VALID | PVSCHED_INTENT_IDLE;
 TEST_GROUP(Decide) {
   pvs_limits l{};
   pvs_machine m{};
+  pvs_policy_state state{};
+  pvs_policy_wish wish{};
   __u64 now = 1000 * kMs;
 
   void setup() override {
@@ -54,7 +58,11 @@ TEST_GROUP(Decide) {
   pvs_outcome step(pvs_event ev, __u64 intent = 0, __u64 after = 10 * kUs, bool on = true) {
     now += after;
     pvs_outcome out{};
-    pvs_step(&m, &l, pvs_read_intent(&l, intent), ev, on, in_force_until, now, &out);
+    pvs_policy_event event{};
+    pvs_account(&m, &l, pvs_run_after(m.run, ev), in_force_until, now, &out);
+    pvs_tell(&m, &l, pvs_read_intent(&l, intent), PVS_EVENT(ev), 0, now, &out, &event, &wish);
+    pvs_policy_latency(&event, &state, &wish);
+    pvs_decide(&m, &l, &wish, on, now, &out);
     return out;
   }
   unsigned class_of(const pvs_outcome& out) { return pvs_decision_class(out.decision); }
@@ -97,17 +105,14 @@ TEST(Decide, the_doorbell_is_asked_for_only_where_it_ends_the_boost) {
 TEST(Decide, what_a_word_seen_before_can_still_change) {
   const __u64 idle = word(kIdle, 0, 7);
   step(PVS_EV_SLEEP, idle);
-  CHECK(pvs_is_old_news(&m, idle, PVS_EV_GUEST));
-  CHECK_FALSE(pvs_is_old_news(&m, idle, PVS_EV_WAKING));
-  CHECK_FALSE(pvs_is_old_news(&m, idle, PVS_EV_INJECT));  // the first that tells of an interrupt
+  LONGS_EQUAL(PVS_EVENT(PVS_EV_GUEST), wish.quiet);  // not INJECT: the first that tells of an interrupt
   step(PVS_EV_INJECT, idle);
-  CHECK(pvs_is_old_news(&m, idle, PVS_EV_INJECT));
-  CHECK_FALSE(pvs_is_old_news(&m, word(kIdle, 0, 8), PVS_EV_INJECT));  // that one is handled
+  LONGS_EQUAL(PVS_EVENT(PVS_EV_GUEST) | PVS_EVENT(PVS_EV_INJECT), wish.quiet);
   step(PVS_EV_WAKING, idle);
   step(PVS_EV_SWITCH_IN, idle);
   step(PVS_EV_TIMER, idle, l.hold_ns);
   step(PVS_EV_INJECT, idle);
-  CHECK_FALSE(pvs_is_old_news(&m, idle, PVS_EV_INJECT));  // beyond the hold each renews the reason
+  LONGS_EQUAL(PVS_EVENT(PVS_EV_GUEST), wish.quiet);  // beyond the hold each renews the reason
 }
 
 TEST(Decide, a_guest_task_is_mirrored_and_capped) {

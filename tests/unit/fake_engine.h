@@ -7,6 +7,7 @@
 
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "sched/engine.h"
@@ -18,14 +19,15 @@ class FakeEngine : public Engine {
   struct Vm {
     pid_t pid = 0;
     pvs_limits limits{};
+    std::string policy;
     std::map<unsigned, VcpuSpec> vcpus;
     unsigned slots = 0;  ///< of the areas; 0: none
   };
 
-  Result<VmId> add_vm(pid_t pid, const pvs_limits& limits) override {
+  Result<VmId> add_vm(pid_t pid, const pvs_limits& limits, const std::string& policy) override {
     calls.push_back("add_vm");
     if (vms.size() >= max_vms) return Error("table full", ENOSPC);
-    vms[next_] = {pid, limits, {}, 0};
+    vms[next_] = {pid, limits, policy, {}, 0};
     return next_++;
   }
   Result<AreaFds> create_areas(VmId vm, unsigned slots) override {
@@ -41,8 +43,9 @@ class FakeEngine : public Engine {
     calls.push_back("drop_areas");
     vms.at(vm).slots = 0;
   }
-  Status set_limits(VmId vm, const pvs_limits& limits) override {
+  Status set_limits(VmId vm, const pvs_limits& limits, const std::string& policy) override {
     calls.push_back("set_limits");
+    vms.at(vm).policy = policy;
     vms.at(vm).limits = limits;
     return {};
   }
@@ -62,6 +65,24 @@ class FakeEngine : public Engine {
   }
   void set_enabled(bool on) override { enabled_ = on; }
   bool enabled() const override { return enabled_; }
+  std::vector<PolicyInfo> policies() const override { return loaded; }
+  Result<PolicyInfo> load_policy(const std::string& path) override {
+    calls.push_back("load_policy " + path);
+    if (!refuse_policy.empty()) return Error(refuse_policy);
+    loaded.push_back({path, "1.0", "", path, ""});
+    return loaded.back();
+  }
+  Result<PolicyInfo> swap_policy(const std::string& path) override {
+    calls.push_back("swap_policy " + path);
+    if (!refuse_policy.empty()) return Error(refuse_policy);
+    return PolicyInfo{path, "1.1", "", path, ""};
+  }
+  Result<PolicyInfo> verify_policy(const std::string& path) override {
+    calls.push_back("verify_policy " + path);
+    if (!refuse_policy.empty()) return Error(refuse_policy);
+    return PolicyInfo{path, "1.0", "", path, ""};
+  }
+  std::vector<std::string> stop_misbehaving() override { return std::exchange(misbehaving, {}); }
   std::vector<SourceInfo> sources() const override {
     return {{"sched_switch", true, ""}, {"kvm_exit", false, "no such tracepoint"}};
   }
@@ -90,6 +111,9 @@ class FakeEngine : public Engine {
   std::map<VmId, Vm> vms;
   std::size_t max_vms = PVS_MAX_VMS;
   std::string refuse_vcpu;
+  std::vector<std::string> misbehaving;  ///< sentences for the next look
+  std::string refuse_policy;  ///< why no policy is taken; empty: it is
+  std::vector<PolicyInfo> loaded{{"latency", "1.0", "the default", "/p/latency.bpf.o", ""}};
   RtMode rt_mode = RtMode::kRealtime;
   std::string rt_reason;
 

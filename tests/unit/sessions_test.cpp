@@ -283,3 +283,27 @@ TEST(Sessions, closing_all_says_farewell_to_devices) {
   CHECK(run_until([&] { return done; }));
   STRCMP_EQUAL("", s->qemu.properties["areas"].c_str());
 }
+
+TEST(Sessions, a_vm_is_served_by_the_policy_that_it_asks_for_while_that_behaves) {
+  s->engine.loaded.push_back({"mine", "1.0", "", "/p/mine.bpf.o", ""});
+  s->host.domains = {{kUuid, "vm1", domain(element("", "<p:policy name='mine'/>")), true}};
+  s->sessions->host_connected();
+  CHECK(served());
+  auto policy = [this] { return s->engine.vms.begin()->second.policy; };
+  STRCMP_EQUAL("mine", policy().c_str());
+  s->sessions->watch_policies();
+  STRCMP_EQUAL("mine", policy().c_str());
+  s->engine.loaded.back().refused = "policy 'mine' was stopped: it is slow";
+  s->engine.misbehaving = {s->engine.loaded.back().refused};
+  s->sessions->watch_policies();
+  STRCMP_EQUAL("latency", policy().c_str());
+  CHECK(heard("policy 'mine' was stopped: it is slow; latency serves the VM"));
+}
+
+TEST(Sessions, a_policy_that_there_is_not_is_said_and_the_default_serves) {
+  s->host.domains = {{kUuid, "vm1", domain(element("", "<p:policy name='nosuch'/>")), true}};
+  s->sessions->host_connected();
+  CHECK(served());
+  STRCMP_EQUAL("latency", s->engine.vms.begin()->second.policy.c_str());
+  CHECK(heard("policy 'nosuch' is not loaded; latency serves the VM"));
+}

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The default. CRITICAL while the guest is in a critical section, while an
+ * interrupt for it waits to be handled and from a halt until it has run for
+ * the hold; else what its most urgent task asks for.
+ */
+#include "pvsched/policy_interface.h"
+#include "reasons.h"
+
+PVS_POLICY(latency, "1.0", 1,
+	   "critical sections, interrupts, wake-ups, urgent tasks")
+{
+	pvs_reasons_update(event, state);
+	if (event->need & PVS_NEED_BAD)
+		return;
+	wish->fallback = event->task;
+	if ((event->need & PVS_NEED_CRITICAL) || pvs_reasons(state))
+		wish->body = event->critical;
+	else
+		wish->body = event->task;
+	pvs_reasons_bound(event, state, wish);
+}

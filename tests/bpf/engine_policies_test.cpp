@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Policies in the running kernel: chosen per VM, swapped while vCPUs run, hostile ones refused or contained.
+#include <fstream>
+#include <utility>
+#include <vector>
+
+#include "common/procfs.h"
+#include "decide.h"
+#include "engine_harness.h"
+
+using namespace pvsched;
+
+namespace {
+
+std::string built(const char* name) { return g_paths.policies + "/" + name + ".bpf.o"; }
+std::string hostile(const char* name) { return g_paths.hostile + "/" + name + ".bpf.o"; }
+
+// How often the thread was taken off a CPU, as the kernel counts.
+std::uint64_t switches(pid_t pid) {
+  std::ifstream status("/proc/" + std::to_string(pid) + "/status");
+  std::uint64_t sum = 0;
+  for (std::string line; std::getline(status, line);)
+    if (line.find("_ctxt_switches:") != std::string::npos) sum += std::stoull(line.substr(line.find(':') + 1));
+  return sum;
+}
+
+char state_of(pid_t pid) {
+  auto stat = read_file("/proc/" + std::to_string(pid) + "/stat", 4096);
+  return stat ? (*stat)[stat->rfind(')') + 2] : '?';
+}
+
+}  // namespace
+
+TEST_GROUP_BASE(EnginePolicies, EngineFixture){
+    // Counts of the kernel and of the policy, while the thread is held still.
+    std::pair<std::uint64_t, std::uint64_t> counts(const Spinner& vcpu){kill(vcpu.pid(), SIGSTOP);
+CHECK(eventually([&] { return state_of(vcpu.pid()) == 'T'; }));
+auto out = std::make_pair(switches(vcpu.pid()), std::uint64_t{stats().preemptions + stats().halts});
+kill(vcpu.pid(), SIGCONT);
+return out;
+}
+}
+;
+
+TEST(EnginePolicies, the_librarys_are_loaded_and_none_other_can_be_chosen) {
+  std::string names;
+  for (const auto& info : engine->policies()) names += info.name + (info.refused.empty() ? " " : " refused ");
+  STRCMP_EQUAL("latency agentless audio batch mirror ", names.c_str());
+  Spinner vcpu(1);
+  auto vm_id = engine->add_vm(vcpu.pid(), test_limits(), "nosuch");
+  CHECK_FALSE(static_cast<bool>(vm_id));
+  STRCMP_EQUAL("policy 'nosuch' is not loaded", vm_id.error().text().c_str());
+}
+
+TEST(EnginePolicies, a_vm_changes_its_policy_while_it_runs) {
+  Spinner vcpu(1), hog(1);
+  watch(vcpu, true, "batch");
+  *intent = kHardirq;
+  CHECK(eventually([&] { return attr_of(vcpu.pid()).nice == PVSCHED_NICE_MAX; }));
+  CHECK(static_cast<bool>(engine->set_limits(vm, test_limits(), "mirror")));
+  CHECK(eventually([&] { return attr_of(vcpu.pid()).nice == 0; }));
+  LONGS_EQUAL(0, stats().boosts[PVSCHED_CLASS_CRITICAL]);
+  CHECK(static_cast<bool>(engine->set_limits(vm, test_limits(), "latency")));
+  CHECK(eventually([&] { return attr_of(vcpu.pid()).policy == SCHED_FIFO; }));
+}
+
+TEST(EnginePolicies, a_swap_loses_no_event_and_leaves_no_boost_over) {
+  constexpr int kSwaps = 10;
+  Spinner vcpu(1), hog(1);
+  watch(vcpu);
+  *intent = kHardirq;
+  CHECK(eventually([&] { return stats().preemptions > 0; }));
+  auto before = counts(vcpu);
+  for (int i = 0; i < kSwaps; ++i) {
+    auto info = engine->swap_policy(built("latency"));
+    if (!info) FAIL(info.error().text().c_str());
+  }
+  auto after = counts(vcpu);
+  std::uint64_t kernels = after.first - before.first, ours = after.second - before.second;
+  CHECK(kernels > 10);
+  CHECK(ours >= kernels);
+  CHECK(ours <= kernels + kSwaps);  // one that was on its way may be seen by both
+  *intent = kValid;
+  CHECK(eventually([&] { return attr_of(vcpu.pid()).policy == SCHED_OTHER; }));
+}
+
+TEST(EnginePolicies, what_the_verifier_refuses_changes_nothing) {
+  Spinner vcpu(1), hog(1);
+  watch(vcpu);
+  *intent = kHardirq;
+  const std::pair<const char*, const char*> refused[] = {{"endless", "infinite loop detected"},
+                                                         {"beyond", "unbounded memory access"}};
+  for (auto [name, why] : refused) {
+    auto info = engine->load_policy(hostile(name));
+    CHECK_FALSE(static_cast<bool>(info));
+    STRCMP_CONTAINS("the kernel refused it: ", info.error().text().c_str());
+    STRCMP_CONTAINS(why, info.error().text().c_str());
+  }
+  LONGS_EQUAL(5, engine->policies().size());
+  CHECK(eventually([&] { return attr_of(vcpu.pid()).policy == SCHED_FIFO; }));
+}
+
+TEST(EnginePolicies, verifying_puts_nothing_in_force) {
+  auto info = engine->verify_policy(hostile("greedy"));
+  if (!info) FAIL(info.error().text().c_str());
+  STRCMP_EQUAL("greedy", info->name.c_str());
+  LONGS_EQUAL(5, engine->policies().size());
+}
+
+TEST(EnginePolicies, budgets_contain_one_that_is_never_at_the_baseline) {
+  if (auto info = engine->load_policy(hostile("greedy")); !info) FAIL(info.error().text().c_str());
+  Spinner vcpu(1), hog(1);
+  watch(vcpu, true, "greedy");
+  CHECK(eventually([&] { return attr_of(vcpu.pid()).policy == SCHED_FIFO; }));
+  CHECK(eventually([&] { return stats().critical_throttles > 2; }));
+  CHECK(eventually([&] { return attr_of(vcpu.pid()).policy == SCHED_OTHER; }));
+}
+
+TEST(EnginePolicies, a_wish_that_no_class_has_is_counted_and_gives_the_baseline) {
+  if (auto info = engine->load_policy(hostile("nonsense")); !info) FAIL(info.error().text().c_str());
+  Spinner vcpu(1), hog(1);
+  watch(vcpu, true, "nonsense");
+  *intent = kHardirq;
+  CHECK(eventually([&] { return stats().refused_wishes > 10; }));
+  LONGS_EQUAL(0, stats().decisions);
+  LONGS_EQUAL(SCHED_OTHER, attr_of(vcpu.pid()).policy);
+}
+
+TEST(EnginePolicies, one_that_misbehaves_is_stopped_until_it_is_loaded_again) {
+  if (auto info = engine->load_policy(hostile("nonsense")); !info) FAIL(info.error().text().c_str());
+  Spinner vcpu(1), hog(1);
+  watch(vcpu, true, "nonsense");
+  *intent = kHardirq;
+  std::vector<std::string> said;
+  CHECK(eventually([&] { return !(said = engine->stop_misbehaving()).empty(); }));
+  LONGS_EQUAL(1, said.size());
+  CHECK(said[0].find("policy 'nonsense' was stopped: ") == 0);
+  CHECK(eventually([&] { return attr_of(vcpu.pid()).policy == SCHED_FIFO; }));  // by the default
+  auto again = engine->set_limits(vm, test_limits(), "nonsense");
+  CHECK_FALSE(static_cast<bool>(again));
+  STRCMP_EQUAL(said[0].c_str(), again.error().text().c_str());
+  CHECK_FALSE(static_cast<bool>(engine->load_policy(hostile("nonsense"))));
+  CHECK(static_cast<bool>(engine->swap_policy(hostile("nonsense"))));
+  CHECK(static_cast<bool>(engine->set_limits(vm, test_limits(), "nonsense")));
+}
