@@ -86,6 +86,8 @@ Status App::prepare() {
   auto engine = Engine::create(engine_options);
   if (!engine) return engine.error();
   engine_ = engine.take();
+  for (const PolicyInfo& info : engine_->policies())
+    if (!info.refused.empty()) log_line(LogLevel::kWarning, "policy not loaded: " + info.refused);
 
   if (config_.libvirt_uri != "none") start_libvirt();
 

@@ -88,6 +88,9 @@ Status EngineImpl::open() {
   if (auto status = settle_earlier(table_path()); !status) return status.error();
   auto library = read_library(options_.policies);
   refused_ = std::move(library.refused);
+  if (library.policies.empty() || library.policies.front().name != kDefaultPolicy)
+    return Error("the default policy '" + std::string(kDefaultPolicy) + "' is in none of the policies' folders" +
+                 (refused_.empty() ? "" : "; " + refused_.front().refused));
   auto policy = Policy::load(options_.bpf_object, std::move(library.policies));
   if (!policy) return policy.error();
   policy_ = policy.take();

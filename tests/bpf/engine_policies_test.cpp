@@ -52,6 +52,18 @@ TEST(EnginePolicies, the_librarys_are_loaded_and_none_other_can_be_chosen) {
   STRCMP_EQUAL("policy 'nosuch' is not loaded", vm_id.error().text().c_str());
 }
 
+TEST(EnginePolicies, there_is_no_engine_without_the_default) {
+  EngineOptions options;
+  options.bpf_object = g_paths.bpf_object;
+  options.policies = {"/nowhere"};
+  options.guardian = g_paths.guardian;
+  options.run_dir = g_paths.run_dir;
+  engine.reset();
+  auto made = Engine::create(options);
+  CHECK_FALSE(static_cast<bool>(made));
+  STRCMP_EQUAL("the default policy 'latency' is in none of the policies' folders", made.error().text().c_str());
+}
+
 TEST(EnginePolicies, a_vm_changes_its_policy_while_it_runs) {
   Spinner vcpu(1), hog(1);
   watch(vcpu, true, "batch");
