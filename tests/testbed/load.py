@@ -15,7 +15,7 @@ class Hogs:
         self.pids = []
 
     def __enter__(self):
-        # As native words: struct.pack_into() with a byte order stores byte by byte, and a co-tenant may stop in between.
+        # Native words: struct.pack_into() with a byte order stores byte by byte, and a co-tenant may stop in between.
         self.counts = memoryview(mmap.mmap(-1, mmap.PAGESIZE)).cast("Q")
         for i in range(self.number):
             pid = os.fork()
