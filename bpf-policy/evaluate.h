@@ -249,7 +249,8 @@ static __always_inline void step(struct pvs_vcpu *v, __u32 events)
 	if (l->debug && (v->outcome.changed || l->debug > 1)) {
 		bpf_printk("pvsched: vm %u vcpu %u events %x", vm, slot,
 			   events);
-		bpf_printk("pvsched: need %llx state %llx", need, v->published);
+		bpf_printk("pvsched: need %llx state %llx", need,
+			   pvs_state_word(&v->machine));
 	}
 }
 

@@ -1,21 +1,24 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Policies through the user's doors: the domain's XML, virsh, pvschedctl."""
+import contextlib
 import os
 import shutil
 import sys
 import tempfile
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+TESTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, TESTS)
 
+from lab.evaluation.parse import boost_trace  # noqa: E402
 from testbed.checks import check, main, say  # noqa: E402
 from testbed.domain import NAMESPACE  # noqa: E402
 from testbed.host import virsh  # noqa: E402
 from testbed.rogue import Rogue  # noqa: E402
-from testbed.util import run, wait_for  # noqa: E402
+from testbed.util import read, run, wait_for, write  # noqa: E402
 
 NAME = "pvsched-test-policies"
-SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+SOURCE = os.path.dirname(TESTS)
 
 
 def element(name):
@@ -131,4 +134,27 @@ def contained(bench):
         rogue.wait_boosted()
 
 
-main([chosen_and_changed, written_and_loaded, refusals, contained])
+@contextlib.contextmanager
+def tracefs():
+    """The folder of the kernel's trace, mounted for a while where it is not."""
+    if os.path.exists("/sys/kernel/tracing/trace"):
+        yield "/sys/kernel/tracing"
+        return
+    run("mount", "-t", "tracefs", "tracefs", "/sys/kernel/tracing")
+    try:
+        yield "/sys/kernel/tracing"
+    finally:
+        run("umount", "/sys/kernel/tracing")
+
+
+def traced(bench):
+    """debug level 1 writes each decision to the kernel's trace, in the form that the lab's evaluation reads."""
+    with Guest(bench, "latency") as rogue, tracefs() as folder:
+        trace = os.path.join(folder, "trace")
+        write(trace, "")
+        virsh("metadata", NAME, NAMESPACE, "--live", "--key", "p", "--set", '<pvsched><debug level="1"/></pvsched>')
+        wait_for("decisions", lambda: {"critical", "baseline"} <= {c for _, _, c in boost_trace(read(trace))}, 20, 0.1)
+        rogue.choose("latency")  # and debug is off again
+
+
+main([chosen_and_changed, written_and_loaded, refusals, contained, traced])

@@ -92,7 +92,7 @@ def perf_bench(text: str) -> float:
     return float(found[0])
 
 
-EVENT = re.compile(r" (\d+\.\d+): bpf_trace_printk: pvsched: vm (\d+) vcpu (\d+) event \d+\s*$")
+EVENT = re.compile(r" (\d+\.\d+): bpf_trace_printk: pvsched: vm (\d+) vcpu (\d+) events [0-9a-f]+\s*$")
 STATE = re.compile(r": bpf_trace_printk: pvsched: need [0-9a-f]+ state ([0-9a-f]+)\s*$")
 TASK = re.compile(r"^\s*(\S.*?-\d+)\s+\[(\d+)\]")
 

@@ -34,11 +34,11 @@ Time: 0.313
 """
 
 TRACE = """# tracer: nop
- CPU 0/KVM-812   [001] d..31   120.000100: bpf_trace_printk: pvsched: vm 3 vcpu 0 event 2
- CPU 1/KVM-813   [000] d..31   120.000101: bpf_trace_printk: pvsched: vm 3 vcpu 1 event 1
+ CPU 0/KVM-812   [001] d..31   120.000100: bpf_trace_printk: pvsched: vm 3 vcpu 0 events 4
+ CPU 1/KVM-813   [000] d..31   120.000101: bpf_trace_printk: pvsched: vm 3 vcpu 1 events 2
  CPU 0/KVM-812   [001] d..31   120.000102: bpf_trace_printk: pvsched: need 1 state 8032000102
  CPU 1/KVM-813   [000] d..31   120.000103: bpf_trace_printk: pvsched: need 0 state 8000000000
-          <idle>-0       [001] dNh31   120.000090: bpf_trace_printk: pvsched: vm 4 vcpu 0 event 1
+          <idle>-0       [001] dNh31   120.000090: bpf_trace_printk: pvsched: vm 4 vcpu 0 events 2
           <idle>-0       [001] dNh31   120.000091: bpf_trace_printk: pvsched: need 4 state 8032000101
  something else-1 [001] d..31   120.2: sched_switch: prev_comm=x
 """
