@@ -15,7 +15,7 @@ from testbed.checks import check, main, say  # noqa: E402
 from testbed.domain import NAMESPACE  # noqa: E402
 from testbed.host import virsh  # noqa: E402
 from testbed.rogue import Rogue  # noqa: E402
-from testbed.util import read, run, wait_for, write  # noqa: E402
+from testbed.util import read, run, setting, wait_for, write  # noqa: E402
 
 NAME = "pvsched-test-policies"
 SOURCE = os.path.dirname(TESTS)
@@ -149,7 +149,7 @@ def tracefs():
 
 def traced(bench):
     """debug level 1 writes each decision to the kernel's trace, in the form that the lab's evaluation reads."""
-    with Guest(bench, "latency") as rogue, tracefs() as folder:
+    with Guest(bench, "latency") as rogue, tracefs() as folder, setting(os.path.join(folder, "tracing_on"), "1"):
         trace = os.path.join(folder, "trace")
         write(trace, "")
         virsh("metadata", NAME, NAMESPACE, "--live", "--key", "p", "--set", '<pvsched><debug level="1"/></pvsched>')
