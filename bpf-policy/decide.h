@@ -207,7 +207,7 @@ static __always_inline void pvs_account(struct pvs_machine *m,
  * made of the guest's word, 0 where it has no area. */
 static __always_inline void
 pvs_tell(const struct pvs_machine *m, const struct pvs_limits *l, __u64 need,
-	 __u32 events, __u32 tag, __u64 now, const struct pvs_outcome *out,
+	 __u32 events, __u64 now, const struct pvs_outcome *out,
 	 struct pvs_policy_event *event, struct pvs_policy_wish *wish)
 {
 	__u32 task = (__u32)need;
@@ -224,8 +224,8 @@ pvs_tell(const struct pvs_machine *m, const struct pvs_limits *l, __u64 need,
 	event->critical =
 		pvs_decision(PVSCHED_CLASS_CRITICAL, l->rt_policy, 0,
 			     rt > l->rt_critical ? rt : l->rt_critical);
-	event->tag = tag;
-	event->reserved = 0;
+	event->reserved[0] = 0;
+	event->reserved[1] = 0;
 	wish->after_run = PVS_NEVER;
 	wish->at = PVS_NEVER;
 	wish->body = 0;

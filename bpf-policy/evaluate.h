@@ -225,8 +225,8 @@ static __always_inline void step(struct pvs_vcpu *v, __u32 events)
 
 	pvs_account(&v->machine, l, *(volatile __u8 *)&v->run, until, now,
 		    &v->outcome);
-	pvs_tell(&v->machine, l, need, events, box->tag, now, &v->outcome,
-		 &v->event, &v->wish);
+	pvs_tell(&v->machine, l, need, events, now, &v->outcome, &v->event,
+		 &v->wish);
 	ask_policy(v, s, l->policy);
 	PVS_BARRIER();
 	pvs_decide(&v->machine, l, &v->wish, on, now, &v->outcome);

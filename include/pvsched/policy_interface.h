@@ -43,7 +43,6 @@ enum pvs_event {
 	PVS_EV_INJECT,	  /* an interrupt is on its way to it */
 	PVS_EV_GUEST, /* something happened in its context: exit, doorbell */
 	PVS_EV_TIMER, /* a time that was asked for has come */
-	PVS_EVENTS,
 };
 
 #define PVS_EVENT(ev) (1u << (ev))
@@ -104,8 +103,7 @@ struct pvs_policy_event {
 	__u32 run;    /* enum pvs_run, after them */
 	__u32 task;   /* boost that the guest's tasks ask for, in caps; or 0 */
 	__u32 critical; /* boost of a critical section */
-	__u32 tag;	/* the vCPU's, 0: none */
-	__u32 reserved;
+	__u32 reserved[2];
 };
 
 /* What a policy remembers of one vCPU: zero at first, and again where a policy

@@ -81,6 +81,7 @@ TEST(EnginePolicies, a_swap_loses_no_event_and_leaves_no_boost_over) {
   Spinner vcpu(1), hog(1);
   watch(vcpu);
   *intent = kHardirq;
+  vcpu.sleepy(true);  // many switches: each is one to be lost, or to be counted twice
   CHECK(eventually([&] { return stats().preemptions > 0; }));
   auto before = counts(vcpu);
   for (int i = 0; i < kSwaps; ++i) {
@@ -91,7 +92,7 @@ TEST(EnginePolicies, a_swap_loses_no_event_and_leaves_no_boost_over) {
   std::uint64_t kernels = after.first - before.first, ours = after.second - before.second;
   CHECK(kernels > 10);
   CHECK(ours >= kernels);
-  CHECK(ours <= kernels + kSwaps);  // one that was on its way may be seen by both
+  CHECK(ours <= kernels + 1);  // one that is on its way at a swap may be seen by both
   *intent = kValid;
   CHECK(eventually([&] { return attr_of(vcpu.pid()).policy == SCHED_OTHER; }));
 }

@@ -60,7 +60,7 @@ TEST_GROUP(Decide) {
     pvs_outcome out{};
     pvs_policy_event event{};
     pvs_account(&m, &l, pvs_run_after(m.run, ev), in_force_until, now, &out);
-    pvs_tell(&m, &l, pvs_read_intent(&l, intent), PVS_EVENT(ev), 0, now, &out, &event, &wish);
+    pvs_tell(&m, &l, pvs_read_intent(&l, intent), PVS_EVENT(ev), now, &out, &event, &wish);
     pvs_policy_latency(&event, &state, &wish);
     pvs_decide(&m, &l, &wish, on, now, &out);
     return out;
