@@ -2,11 +2,8 @@
 #include "bpf/policy_file.h"
 
 #include <elf.h>
-#include <fcntl.h>
 #include <gelf.h>
 #include <linux/bpf.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
@@ -14,13 +11,11 @@
 #include <memory>
 #include <string_view>
 
-#include "common/fd.h"
 #include "pvsched/policy_interface.h"
 
 namespace pvsched {
 namespace {
 
-constexpr std::size_t kMaxImage = 1 << 20;
 constexpr std::string_view kSymbol = "pvs_policy_slot_N";
 
 struct Section {
@@ -40,6 +35,8 @@ Result<Sections> read_sections(Bytes& image) {
   if (!elf || !gelf_getehdr(elf.get(), &header) || header.e_machine != EM_BPF || header.e_type != ET_REL ||
       elf_getshdrstrndx(elf.get(), &names) != 0)
     return Error("no BPF object file");
+  if (header.e_shoff > image.size() || std::size_t{header.e_shnum} * header.e_shentsize > image.size() - header.e_shoff)
+    return Error("it is cut off");
   Sections sections;
   for (Elf_Scn* scn = elf_nextscn(elf.get(), nullptr); scn; scn = elf_nextscn(elf.get(), scn)) {
     Section section;
@@ -147,36 +144,6 @@ Status check_symbols(const Sections& sections, const Section& symbols) {
   return {};
 }
 
-Result<Bytes> read_image(int fd, const std::string& path) {
-  Bytes image(kMaxImage + 1);
-  std::size_t size = 0;
-  while (size < image.size()) {
-    ssize_t got = pread(fd, image.data() + size, image.size() - size, static_cast<off_t>(size));
-    if (got < 0) return Error::system("cannot read " + path);
-    if (got == 0) break;
-    size += static_cast<std::size_t>(got);
-  }
-  if (size > kMaxImage) return Error(path + " is larger than 1 MiB");
-  image.resize(size);
-  return image;
-}
-
-Status check_owner(const struct stat& file, const std::string& what) {
-  if (file.st_uid != 0) return Error(what + " belongs to user " + std::to_string(file.st_uid) + ": allowed is root");
-  if (file.st_mode & (S_IWGRP | S_IWOTH)) return Error(what + " can be written to by others than root");
-  return {};
-}
-
-Status check_owner(int fd, const std::string& path) {
-  struct stat file, folder;
-  auto slash = path.rfind('/');
-  std::string parent = slash == std::string::npos ? "." : path.substr(0, slash + 1);
-  if (fstat(fd, &file) || stat(parent.c_str(), &folder)) return Error::system("cannot look at " + path);
-  if (!S_ISREG(file.st_mode)) return Error(path + " is no regular file");
-  if (auto status = check_owner(file, path); !status) return status.error();
-  return check_owner(folder, "the folder of " + path);
-}
-
 }  // namespace
 
 Bytes PolicyFile::in_slot(unsigned slot) const {
@@ -189,12 +156,6 @@ Bytes PolicyFile::in_slot(unsigned slot) const {
     at += static_cast<std::ptrdiff_t>(name.size());
     if (at != out.end() && *at == 0) at[-1] = static_cast<std::uint8_t>('0' + slot);
   }
-}
-
-Status check_owner(const std::string& path) {
-  Fd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!fd) return Error::system("cannot open " + path);
-  return check_owner(fd.get(), path);
 }
 
 Result<PolicyFile> parse_policy(const std::string& path, Bytes image) {
@@ -215,13 +176,12 @@ Result<PolicyFile> parse_policy(const std::string& path, Bytes image) {
   return file;
 }
 
-Result<PolicyFile> read_policy(const std::string& path) {
-  Fd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  if (!fd) return Error::system("cannot open " + path);
-  if (auto status = check_owner(fd.get(), path); !status) return status.error();
-  auto image = read_image(fd.get(), path);
-  if (!image) return image.error();
-  return parse_policy(path, image.take());
+Result<PolicyFile> read_policy(const std::string& path, const TrustRules& rules) {
+  auto trusted = read_trusted(path, rules);
+  if (!trusted) return trusted.error();
+  auto file = parse_policy(path, std::move(trusted->image));
+  if (file) file->trust = trusted->by;
+  return file;
 }
 
 }  // namespace pvsched

@@ -4,19 +4,18 @@
 
 #include <cstdint>
 #include <string>
-#include <vector>
 
+#include "bpf/policy_trust.h"
 #include "common/result.h"
 
 namespace pvsched {
-
-using Bytes = std::vector<std::uint8_t>;
 
 struct PolicyFile {
   std::string path;
   std::string name;
   std::string version;
   std::string summary;
+  std::string trust;  ///< who vouches for it: TrustedImage::by
   std::uint32_t state = 0;  ///< version of its state's layout
   Bytes image;
 
@@ -24,14 +23,11 @@ struct PolicyFile {
   Bytes in_slot(unsigned slot) const;
 };
 
-/// Is the file root's, and can nobody else write to it or to its folder? Errors: the sentence why not.
-Status check_owner(const std::string& path);
-
 /// What the image says that it is. Errors: no BPF object, no policy, built for another interface, or it holds what no
 /// policy may: programs, maps, data that it could change, helper calls.
 Result<PolicyFile> parse_policy(const std::string& path, Bytes image);
 
-/// Reads a file once, at most 1 MiB, checks its owner and parses it.
-Result<PolicyFile> read_policy(const std::string& path);
+/// Reads a file that is trusted, and parses it.
+Result<PolicyFile> read_policy(const std::string& path, const TrustRules& rules);
 
 }  // namespace pvsched

@@ -20,19 +20,22 @@ std::vector<std::string> objects_in(const std::string& folder) {
 
 }  // namespace
 
-PolicyInfo info_of(const PolicyFile& file) { return {file.name, file.version, file.summary, file.path, ""}; }
+PolicyInfo info_of(const PolicyFile& file) {
+  return {file.name, file.version, file.summary, file.path, file.trust, ""};
+}
 
-PolicyLibrary read_library(const std::vector<std::string>& folders) {
+PolicyLibrary read_library(const std::vector<std::string>& folders, const TrustRules& rules) {
   PolicyLibrary library;
   auto refuse = [&](PolicyInfo info, const std::string& why) {
     info.refused = why;
     library.refused.push_back(std::move(info));
   };
+  for (const std::string& fault : faults_of_keys(rules.keys)) refuse({}, fault);
   for (const std::string& folder : folders) {
     for (const std::string& path : objects_in(folder)) {
-      auto file = read_policy(path);
+      auto file = read_policy(path, rules);
       if (!file) {
-        refuse({"", "", "", path, ""}, file.error().text());
+        refuse({"", "", "", path, "", ""}, file.error().text());
         continue;
       }
       auto same = [&](const PolicyFile& other) { return other.name == file->name; };

@@ -16,7 +16,7 @@ struct PolicyLibrary {
 };
 
 /// Reads every *.bpf.o of the folders that exist. Of two policies with one name that of the earlier folder counts.
-PolicyLibrary read_library(const std::vector<std::string>& folders);
+PolicyLibrary read_library(const std::vector<std::string>& folders, const TrustRules& rules);
 
 PolicyInfo info_of(const PolicyFile& file);
 

@@ -28,8 +28,8 @@ std::string shown(const Json& policy, const char* key) {
 }
 
 void print_one(const Json& policy) {
-  fmt::print("name:     {}\nversion:  {}\nsummary:  {}\nobject:   {}\n", shown(policy, "name"),
-             shown(policy, "version"), shown(policy, "summary"), shown(policy, "path"));
+  fmt::print("name:     {}\nversion:  {}\nsummary:  {}\nobject:   {}\ntrusted:  by {}\n", shown(policy, "name"),
+             shown(policy, "version"), shown(policy, "summary"), shown(policy, "path"), shown(policy, "trust"));
   const std::string refused = shown(policy, "refused");
   if (!refused.empty()) fmt::print("refused:  {}\n", refused);
 }
@@ -66,10 +66,11 @@ int run_policy_list(const CtlOptions& options, const std::string& name, bool jso
     fmt::print("{}\n", policies.dump(2));
     return kExitOk;
   }
-  std::vector<std::vector<std::string>> rows{{"NAME", "VERSION", "SUMMARY"}};
+  std::vector<std::vector<std::string>> rows{{"NAME", "VERSION", "TRUSTED BY", "SUMMARY"}};
   for (const Json& policy : policies)
     if (shown(policy, "refused").empty())
-      rows.push_back({shown(policy, "name"), shown(policy, "version"), shown(policy, "summary")});
+      rows.push_back(
+          {shown(policy, "name"), shown(policy, "version"), shown(policy, "trust"), shown(policy, "summary")});
   fmt::print("{}", show_table(rows, ""));
   for (const Json& policy : policies)
     if (!shown(policy, "refused").empty()) fmt::print("refused: {}\n", shown(policy, "refused"));

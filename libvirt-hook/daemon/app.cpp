@@ -79,6 +79,7 @@ Status App::prepare() {
   EngineOptions engine_options;
   engine_options.bpf_object = config_.bpf_object;
   engine_options.policies = config_.policies;
+  engine_options.trust = config_.trust;
   engine_options.guardian = config_.guardian;
   engine_options.run_dir = config_.run_dir;
   engine_options.lease_ms = config_.lease_ms;
@@ -87,7 +88,7 @@ Status App::prepare() {
   if (!engine) return engine.error();
   engine_ = engine.take();
   for (const PolicyInfo& info : engine_->policies())
-    if (!info.refused.empty()) log_line(LogLevel::kWarning, "policy not loaded: " + info.refused);
+    if (!info.refused.empty()) log_line(LogLevel::kWarning, "refused: " + info.refused);
 
   if (config_.libvirt_uri != "none") start_libvirt();
 
@@ -180,8 +181,9 @@ Status App::reload() {
   sessions_->set_tick(fresh->reconcile_s * 1000);
   const bool restart = fresh->socket_path() != config_.socket_path() || fresh->run_dir != config_.run_dir ||
                        fresh->schema != config_.schema || fresh->bpf_object != config_.bpf_object ||
-                       fresh->policies != config_.policies || fresh->guardian != config_.guardian ||
-                       fresh->lease_ms != config_.lease_ms || fresh->actuator_priority != config_.actuator_priority ||
+                       fresh->policies != config_.policies || fresh->trust != config_.trust ||
+                       fresh->guardian != config_.guardian || fresh->lease_ms != config_.lease_ms ||
+                       fresh->actuator_priority != config_.actuator_priority ||
                        fresh->libvirt_uri != config_.libvirt_uri || fresh->libvirt_run != config_.libvirt_run ||
                        fresh->log_target != config_.log_target;
   log_line(restart ? LogLevel::kWarning : LogLevel::kInfo,

@@ -32,12 +32,16 @@ Take number(unsigned Config::*field, unsigned low, unsigned high) {
   };
 }
 
-Take path(std::string Config::*field) {
+Take path(std::function<std::string&(Config&)> field) {
   return [=](Config& config, const std::string& value) -> std::string {
     if (value.empty() || value[0] != '/') return "allowed is an absolute path";
-    config.*field = value;
+    field(config) = value;
     return "";
   };
+}
+
+Take path(std::string Config::*field) {
+  return path([=](Config& config) -> std::string& { return config.*field; });
 }
 
 // Separated by ':'.
@@ -69,6 +73,13 @@ const Option kOptions[] = {
     {"daemon", "reconcile_seconds", number(&Config::reconcile_s, 0, 3600)},
     {"policy", "bpf_object", path(&Config::bpf_object)},
     {"policy", "policies", paths(&Config::policies)},
+    {"policy", "keys", path([](Config& config) -> std::string& { return config.trust.keys; })},
+    {"policy", "signed",
+     [](Config& config, const std::string& value) -> std::string {
+       if (value != "optional" && value != "required") return "allowed are optional, required";
+       config.trust.signature_required = value == "required";
+       return "";
+     }},
     {"policy", "guardian", path(&Config::guardian)},
     {"policy", "lease_ms", number(&Config::lease_ms, 50, 10000)},
     {"policy", "actuator_priority", number(&Config::actuator_priority, 1, 99)},
@@ -135,6 +146,7 @@ Config default_config() {
   config.schema = PVSCHED_SCHEMA;
   config.bpf_object = PVSCHED_BPF_OBJECT;
   config.policies = split_paths(PVSCHED_POLICIES);
+  config.trust.keys = PVSCHED_KEYS;
   config.guardian = PVSCHED_GUARDIAN;
   return config;
 }

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "bpf/policy_trust.h"
 #include "daemon/log.h"
 
 namespace pvsched {
@@ -15,6 +16,7 @@ struct Config {
   std::string schema;
   std::string bpf_object;
   std::vector<std::string> policies;  ///< folders of policy objects
+  TrustRules trust;  ///< of policy objects
   std::string guardian;
   unsigned lease_ms = 200;
   unsigned actuator_priority = 99;

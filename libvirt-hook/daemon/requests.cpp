@@ -74,11 +74,8 @@ void do_detach(const RequestServices& services, const Json& request, const Reply
 }
 
 Json to_json(const PolicyInfo& info) {
-  return {{"name", info.name},
-          {"version", info.version},
-          {"summary", info.summary},
-          {"path", info.path},
-          {"refused", info.refused}};
+  return {{"name", info.name}, {"version", info.version}, {"summary", info.summary},
+          {"path", info.path}, {"trust", info.trust},     {"refused", info.refused}};
 }
 
 void do_policies(const RequestServices& services, const Json&, const Reply& reply) {

@@ -31,6 +31,15 @@ Status settle_earlier(const std::string& path) {
   return {};
 }
 
+// Nothing is served without it; why not is what was said of its file, if there is one.
+Error no_default(const std::vector<PolicyInfo>& refused) {
+  const std::string name(kDefaultPolicy);
+  std::string why;
+  for (const PolicyInfo& info : refused)
+    if (why.empty() || info.path.ends_with("/" + name + ".bpf.o")) why = "; " + info.refused;
+  return Error("the default policy '" + name + "' is in none of the policies' folders" + why);
+}
+
 class EngineImpl final : public Engine {
  public:
   explicit EngineImpl(const EngineOptions& options) : options_(options) {}
@@ -86,11 +95,9 @@ class EngineImpl final : public Engine {
 
 Status EngineImpl::open() {
   if (auto status = settle_earlier(table_path()); !status) return status.error();
-  auto library = read_library(options_.policies);
+  auto library = read_library(options_.policies, options_.trust);
   refused_ = std::move(library.refused);
-  if (library.policies.empty() || library.policies.front().name != kDefaultPolicy)
-    return Error("the default policy '" + std::string(kDefaultPolicy) + "' is in none of the policies' folders" +
-                 (refused_.empty() ? "" : "; " + refused_.front().refused));
+  if (library.policies.empty() || library.policies.front().name != kDefaultPolicy) return no_default(refused_);
   auto policy = Policy::load(options_.bpf_object, std::move(library.policies));
   if (!policy) return policy.error();
   policy_ = policy.take();
@@ -124,7 +131,7 @@ std::vector<PolicyInfo> EngineImpl::policies() const {
 }
 
 Result<PolicyInfo> EngineImpl::take_policy(const std::string& path, bool swap) {
-  auto file = read_policy(path);
+  auto file = read_policy(path, options_.trust);
   if (!file) return file.error();
   PolicyInfo info = info_of(*file);
   const auto& loaded = policy_->policies();
@@ -137,7 +144,7 @@ Result<PolicyInfo> EngineImpl::take_policy(const std::string& path, bool swap) {
 }
 
 Result<PolicyInfo> EngineImpl::verify_policy(const std::string& path) {
-  auto file = read_policy(path);
+  auto file = read_policy(path, options_.trust);
   if (!file) return file.error();
   if (auto status = policy_->verify_policy(*file); !status) return status.error();
   return info_of(*file);

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "bpf/policy_trust.h"
 #include "common/fd.h"
 #include "common/result.h"
 #include "policy.h"
@@ -21,6 +22,7 @@ namespace pvsched {
 struct EngineOptions {
   std::string bpf_object;  ///< path of pvsched.bpf.o
   std::vector<std::string> policies;  ///< folders of policy objects; of two with one name the first found counts
+  TrustRules trust;  ///< of policy objects
   std::string guardian;  ///< path of the pvsched-guardian executable
   std::string run_dir = "/run/pvsched";  ///< baselines table, writable by root only
   std::string proc = "/proc";
@@ -44,6 +46,7 @@ struct PolicyInfo {
   std::string version;
   std::string summary;
   std::string path;
+  std::string trust;  ///< who vouches for it: "owner", "key NAME"
   std::string refused;  ///< why it is not loaded, where it is not
 };
 

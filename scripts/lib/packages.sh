@@ -9,7 +9,7 @@ packages_build=(
   build-essential gcc-multilib # gcc -m32 for the mini guest
   clang llvm                   # the BPF object
   meson ninja-build pkg-config python3
-  libbpf-dev libelf-dev libglib2.0-dev libsystemd-dev libvirt-dev libxml2-dev
+  libbpf-dev libelf-dev libglib2.0-dev libssl-dev libsystemd-dev libvirt-dev libxml2-dev
   libcli11-dev libfmt-dev libspdlog-dev nlohmann-json3-dev
   cpputest
   # The QEMU that is installed, and what configuring its source needs.
@@ -30,6 +30,7 @@ packages_test=(
   "${packages_host[@]}"
   libxml2-utils # xmllint checks the schema's corpus a second way
   linux-perf    # perf bench sched pipe
+  openssl       # signs a policy
 )
 
 packages_demo=("${packages_host[@]}")

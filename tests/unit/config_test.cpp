@@ -32,13 +32,15 @@ TEST(Config, nothing_means_the_defaults) {
 TEST(Config, every_key_is_taken) {
   auto reading = read(
       "# comment\n[daemon]\nrun_dir=/r\nsocket = /s\nschema=/x.rng\nreconcile_seconds=0\n"
-      "[policy]\nbpf_object=/o\nguardian=/g\nlease_ms=100\nactuator_priority=90\n"
+      "[policy]\nbpf_object=/o\nkeys=/k\nsigned=required\nguardian=/g\nlease_ms=100\nactuator_priority=90\n"
       "[libvirt]\nuri=none\nrun_dir=/l\n[log]\nlevel=debug\ntarget=stderr\n");
   CHECK(reading.faults.empty());
   const Config& config = reading.config;
   STRCMP_EQUAL("/s", config.socket_path().c_str());
   STRCMP_EQUAL("/r", config.run_dir.c_str());
   STRCMP_EQUAL("/l", config.libvirt_run.c_str());
+  STRCMP_EQUAL("/k", config.trust.keys.c_str());
+  CHECK(config.trust.signature_required);
   STRCMP_EQUAL("none", config.libvirt_uri.c_str());
   CHECK_EQUAL(0u, config.reconcile_s);
   CHECK_EQUAL(100u, config.lease_ms);
@@ -53,6 +55,9 @@ TEST(Config, faults_name_line_value_and_what_is_allowed) {
                fault("[policy]\nlease_ms=100ms\n").c_str());
   STRCMP_EQUAL("f.conf:2: [policy] actuator_priority=-1: allowed is a whole number from 1 to 99",
                fault("[policy]\nactuator_priority=-1\n").c_str());
+  STRCMP_EQUAL("f.conf:2: [policy] signed=yes: allowed are optional, required",
+               fault("[policy]\nsigned=yes\n").c_str());
+  STRCMP_EQUAL("f.conf:2: [policy] keys=keys: allowed is an absolute path", fault("[policy]\nkeys=keys\n").c_str());
   STRCMP_EQUAL("f.conf:2: [daemon] run_dir=relative: allowed is an absolute path",
                fault("[daemon]\nrun_dir=relative\n").c_str());
   STRCMP_EQUAL("f.conf:2: [log] level=loud: allowed are debug, info, warning, error",

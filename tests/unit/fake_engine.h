@@ -69,18 +69,18 @@ class FakeEngine : public Engine {
   Result<PolicyInfo> load_policy(const std::string& path) override {
     calls.push_back("load_policy " + path);
     if (!refuse_policy.empty()) return Error(refuse_policy);
-    loaded.push_back({path, "1.0", "", path, ""});
+    loaded.push_back({path, "1.0", "", path, "owner", ""});
     return loaded.back();
   }
   Result<PolicyInfo> swap_policy(const std::string& path) override {
     calls.push_back("swap_policy " + path);
     if (!refuse_policy.empty()) return Error(refuse_policy);
-    return PolicyInfo{path, "1.1", "", path, ""};
+    return PolicyInfo{path, "1.1", "", path, "owner", ""};
   }
   Result<PolicyInfo> verify_policy(const std::string& path) override {
     calls.push_back("verify_policy " + path);
     if (!refuse_policy.empty()) return Error(refuse_policy);
-    return PolicyInfo{path, "1.0", "", path, ""};
+    return PolicyInfo{path, "1.0", "", path, "owner", ""};
   }
   std::vector<std::string> stop_misbehaving() override { return std::exchange(misbehaving, {}); }
   std::vector<SourceInfo> sources() const override {
@@ -113,7 +113,7 @@ class FakeEngine : public Engine {
   std::string refuse_vcpu;
   std::vector<std::string> misbehaving;  ///< sentences for the next look
   std::string refuse_policy;  ///< why no policy is taken; empty: it is
-  std::vector<PolicyInfo> loaded{{"latency", "1.0", "the default", "/p/latency.bpf.o", ""}};
+  std::vector<PolicyInfo> loaded{{"latency", "1.0", "the default", "/p/latency.bpf.o", "owner", ""}};
   RtMode rt_mode = RtMode::kRealtime;
   std::string rt_reason;
 
