@@ -15,6 +15,7 @@ class Daemon:
         self.host = host
         self.run_dir = os.path.join(host.dir, "run")
         self.socket = os.path.join(self.run_dir, "pvschedd.sock")
+        self.keys = os.path.join(host.dir, "keys")  # of those who may sign policies; not made here
         self.config = os.path.join(host.dir, "pvschedd.conf")
         self.log_path = os.path.join(host.dir, "pvschedd.log")
         self.process = None
@@ -27,6 +28,7 @@ schema={build.schema}
 [policy]
 bpf_object={build.bpf}
 policies={build.policies}
+keys={self.keys}
 guardian={build.guardian}
 [libvirt]
 uri={libvirt}
@@ -79,6 +81,8 @@ target=stderr
 
     def ctl(self, *args, check=True):
         """pvschedctl on this daemon; patient, since in the lab all is slow."""
+        if check and self.process.poll() is not None:
+            raise Failure(f"pvschedd has ended with {self.process.returncode}")
         return run(self.host.build.ctl, "--socket", self.socket, "--timeout", "100", *args, check=check)
 
     def status(self):
