@@ -10,7 +10,7 @@ from lab.evaluation import parse
 from lab.evaluation.bench import StressNg, run_delay
 from rig import COUNTED, LIMITS, Rig
 from testbed.host import qemu_version
-from testbed.util import read, write
+from testbed.util import read, thread_seconds, write
 
 CLOCK = ("So is the hardware that its KVM uses: a guest's instruction takes some 20 times as long. The limits are "
          "stretched accordingly.")
@@ -20,6 +20,7 @@ if COUNTED:
              "spaces cost nothing.")
 STATIC_PRIORITY = 50  # of the static mode: what the dynamic one gives a task at most
 TRACE = "/sys/kernel/tracing/trace"
+CGROUPS = "/sys/fs/cgroup"
 
 
 class BenchGuest:
@@ -65,6 +66,18 @@ class LabBench:
                 with contextlib.suppress(ProcessLookupError):  # a guest that died is told of by what it was to do
                     os.sched_setscheduler(tid, os.SCHED_OTHER, os.sched_param(0))
 
+    @contextlib.contextmanager
+    def tagged(self, on: bool):
+        """The first guest foreground, the second background; or no tags."""
+        names = ("foreground", "background") if on else ("none", "none")
+        for guest, name in zip(self.guests, names):
+            self.rig.daemon.ctl("tag", "set", "vm", guest.guest.name, name)
+        yield
+
+    def cpu_seconds(self) -> list[float]:
+        """Time on a CPU so far of each guest's vCPU threads together."""
+        return [sum(map(thread_seconds, guest.guest.tids())) for guest in self.guests]
+
     def load(self) -> StressNg:
         """The co-tenants."""
         return StressNg()
@@ -100,16 +113,20 @@ class LabBench:
     def boosts(self):
         """Decisions from the kernel's trace: the guest is served with debug level 1 meanwhile."""
         guest = self.guests[0].guest
-        debug = os.path.join(self.rig.host.dir, "debug.xml")
-        write(debug, LIMITS.replace("</pvsched>", '  <debug level="1"/>\n</pvsched>'))
         found: list = []
-        self._serve(guest, debug)
+        self.serve_with(guest, '<debug level="1"/>')
         write(TRACE, "")
         try:
             yield found
         finally:
             found += parse.boost_trace(read(TRACE))
             self._serve(guest, self.rig.limits)
+
+    def serve_with(self, guest, inside: str):
+        """Has pvschedd serve the guest with something more in its element."""
+        limits = os.path.join(self.rig.host.dir, "more.xml")
+        write(limits, LIMITS.replace("</pvsched>", f"  {inside}\n</pvsched>"))
+        self._serve(guest, limits)
 
     def _serve(self, guest, limits: str):
         self.rig.daemon.ctl("detach", "--qmp", guest.qmp_path)
@@ -126,6 +143,21 @@ class LabBench:
 
 
 @contextlib.contextmanager
+def cgroup(guest):
+    """Context: the guest's QEMU in a cgroup of its own, as libvirt does it."""
+    write(os.path.join(CGROUPS, "cgroup.subtree_control"), "+cpu")
+    path = os.path.join(CGROUPS, guest.name)
+    os.makedirs(path, exist_ok=True)
+    write(os.path.join(path, "cgroup.procs"), guest.pid)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            write(os.path.join(CGROUPS, "cgroup.procs"), guest.pid)
+        os.rmdir(path)
+
+
+@contextlib.contextmanager
 def open_bench(rig: Rig, measurement):
     """Context: a bench with the guests that a measurement asks for."""
     with contextlib.ExitStack() as stack:
@@ -133,7 +165,11 @@ def open_bench(rig: Rig, measurement):
         guests = [stack.enter_context(rig.guest(f"bench{i}", cpus=measurement.vcpus, host_cpu=where))
                   for i in range(measurement.guests)]
         try:
-            yield LabBench(rig, guests)
+            bench = LabBench(rig, guests)
+            for guest in guests if measurement.policy else ():
+                stack.enter_context(cgroup(guest))
+                bench.serve_with(guest, f'<policy name="{measurement.policy}"/>')
+            yield bench
         except Exception:
             for guest in guests:
                 guest.check_alive()  # whatever failed, it is because the guest is gone

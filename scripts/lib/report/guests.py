@@ -56,7 +56,8 @@ def percentiles(cells, labels):
     for cell in cells:
         summary = cell["pooled"]["latency"]
         rows.append([*(cell[k] for k in labels), summary["count"], *(figure(summary, n) for n in FIGURES)])
-    heads = {"interval_us": "interval µs", "where": "", "load": "", "mode": "", "guest": "guest"}
+    heads = {"interval_us": "interval µs", "where": "", "load": "", "mode": "", "guest": "guest",
+             "own": "", "tags": "tags"}
     return table([*(heads[k] for k in labels), "samples", *(f"{judge.LABELS[n]} µs" for n in FIGURES)], rows)
 
 
@@ -184,6 +185,25 @@ def rivals(measured, name, svgs):
                 percentiles=percentiles(cells, ("guest", "interval_us", "mode")))
 
 
+def tags(measured, name, svgs):
+    cells, rows = measured["cells"], []
+    for own in values_of(cells, "own"):
+        for interval in values_of(cells, "interval_us"):
+            key = {"own": own, "interval_us": interval}
+            both = [named(cells, tags=tags, **key) for tags in ("without", "with")]
+
+            def middles(what):
+                return " / ".join(number(statistics.median(r[what] for r in cell["rounds"])) for cell in both)
+            p99 = [judge.series(cells, "p99_us", tags=tags, **key) for tags in ("without", "with")]
+            rows.append([own, interval, " / ".join(figure(cell["pooled"]["latency"], "p99_us") for cell in both),
+                         ratio(stats.ratio(*p99, True)), middles("share"), middles("background_s"),
+                         middles("foreground_s") if "foreground_s" in both[0]["rounds"][0] else NONE])
+    return part("tags", command=measured["command"], shares=table(
+        ["foreground guest", "interval µs", "its p99 µs", "p99, without / with", "background's share of the CPU",
+         "background's operations/s", "foreground's operations/s"], rows),
+        percentiles=percentiles(cells, ("own", "interval_us", "tags")))
+
+
 def timeline(measured, name, svgs):
     file = f"{name}-timeline.svg"
     svgs[file] = charts.boosts("Boosts of a busy guest", measured["samples"])
@@ -191,7 +211,7 @@ def timeline(measured, name, svgs):
 
 
 SECTIONS = {"latency": latency, "latency-rr": latency_rr, "audio": audio, "throughput": throughput,
-            "lockholder": lockholder, "rivals": rivals, "timeline": timeline}
+            "lockholder": lockholder, "rivals": rivals, "tags": tags, "timeline": timeline}
 
 
 def bounds(result):

@@ -42,6 +42,12 @@ class Bench(Protocol):
     def load(self) -> ContextManager[Load]:
         """STRESS_COMMAND on the host."""
 
+    def tagged(self, on: bool) -> ContextManager:
+        """The first guest foreground, the second background; or no tags."""
+
+    def cpu_seconds(self) -> list[float]:
+        """Time on a CPU so far of each guest's vCPU threads together."""
+
     def driver(self, loaded: bool) -> ContextManager:
         """The guests with or without pvsched's driver; otherwise they have it."""
 

@@ -72,6 +72,7 @@ class FakeBench:
         self.host_run = FakeGuest(self, "host").run
         self.metrics = {}
         self.waited = self.runs = 0
+        self.tags, self.had = False, [0.0, 0.0]
 
     def late(self, where):
         if not self.busy:
@@ -93,6 +94,18 @@ class FakeBench:
         self.metrics = parse.stress_ng(STRESS + "".join(
             f"stress-ng: metrc: [7] {name:<12} {ops:>6} 3.00 1.50 0.50 {ops / 3:.2f} 10.00\n"
             for name, ops in (("cpu", rate), ("iomix", rate * 9), ("vm", 3), ("fork", rate // 4))))
+
+    @contextlib.contextmanager
+    def tagged(self, on):
+        self.now, self.busy, self.tags = "dynamic" if on else "vanilla", True, on
+        yield
+        self.now, self.busy = "dynamic", False
+
+    def cpu_seconds(self):
+        """Grows with each look, by what each guest has with tags or without."""
+        shares = (0.9, 0.1) if self.tags else (0.5, 0.5)
+        self.had = [had + share for had, share in zip(self.had, shares)]
+        return list(self.had)
 
     @contextlib.contextmanager
     def driver(self, loaded):

@@ -220,6 +220,30 @@ def rivals(bench, preset: Preset, out: Round) -> str:
     return f"{beside} & cyclictest -q {RR} -D {preset.seconds} -i INTERVAL"
 
 
+def tags(bench, preset: Preset, out: Round) -> str:
+    """A foreground guest beside a background one that computes without end, by one policy with their tags and without:
+    the real-time cyclictest of the first, alone and beside work of its own, and what of the CPU each guest has."""
+    work = f"lockholder --lock none --threads 1 --interval-us 0 --priority 0 --duration {preset.seconds}"
+    front, back = bench.guests[:2]
+    for interval, own, tagged in itertools.product(preset.intervals, ("", work), (False, True)):
+        with bench.tagged(tagged):
+            before = bench.cpu_seconds()
+            (report, *beside), (background,) = together(
+                lambda: cyclictest(front.run, interval, preset.seconds, RR, own),
+                lambda: parse.json_lines(call(back.run, work, preset.seconds)))
+            had = [now - then for now, then in zip(bench.cpu_seconds(), before)]
+        histogram = parse.cyclictest(report, LIMIT_US)
+        figures = {"share": round(had[1] / sum(had), 4), "background_s": background["operations_per_s"]}
+        if beside:
+            figures["foreground_s"] = beside[0]["operations_per_s"]
+        key = {"interval_us": interval, "own": "computes too" if own else "cyclictest alone",
+               "tags": "with" if tagged else "without"}
+        out.add(key, figures, {"latency": histogram})
+        out.say(f"round {out.number}: {interval} us, {key['own']}, {key['tags']} tags: "
+                f"p99 {histogram.percentile(.99)[0]:.0f} us, the background's share {figures['share']:.3f}")
+    return f"cyclictest -q {RR} -D {preset.seconds} -i INTERVAL beside {work}"
+
+
 def timeline(bench, preset: Preset, out: Round) -> str:
     """Each decision of the policy in a busy guest: seconds from the first, vCPU, class."""
     with bench.mode("dynamic"), bench.load(), bench.boosts() as found:
@@ -241,11 +265,13 @@ def hooks(bench, _: Preset) -> dict:
 @dataclasses.dataclass(frozen=True)
 class Measurement:
     """A measurement: its round, what is found once for all rounds, how many rounds a preset wants, and which guests it
-    needs. With `same_cpu` all vCPUs and the host's load share one CPU."""
+    needs. With `same_cpu` all vCPUs and the host's load share one CPU. With a `policy` the guests are served by that
+    one, each in a cgroup of its own, as libvirt does it; else by the default."""
     run: Callable
     guests: int = 1
     vcpus: int = 1
     same_cpu: bool = False
+    policy: str = ""
     setup: Callable = lambda bench, preset: {}
     wanted: Callable[[Preset], int] = lambda preset: preset.rounds
 
@@ -258,5 +284,6 @@ MEASUREMENTS = {
     "throughput": Measurement(throughput, setup=hooks, wanted=lambda preset: 2 * preset.rounds),
     "lockholder": Measurement(lockholder, vcpus=4),
     "rivals": Measurement(rivals, guests=2, same_cpu=True),
+    "tags": Measurement(tags, guests=2, same_cpu=True, policy="tagged"),
     "timeline": Measurement(timeline, wanted=lambda preset: 1),
 }

@@ -77,6 +77,14 @@ class Order(unittest.TestCase):
         measured("rivals", bench)
         self.assertNotIn("static", {mode for mode, _, _ in bench.ran})
 
+    def test_tags_come_with_the_share_of_each_guest(self):
+        cells = measured("tags")["cells"]
+        self.assertEqual({(c["own"], c["tags"]) for c in cells}, {(own, tags) for tags in ("with", "without") for own in
+                                                                  ("cyclictest alone", "computes too")})
+        for cell in cells:
+            self.assertEqual(cell["rounds"][0]["share"], 0.1 if cell["tags"] == "with" else 0.5)
+            self.assertEqual("foreground_s" in cell["rounds"][0], cell["own"] == "computes too")
+
     def test_timeline_begins_at_zero(self):
         samples = measured("timeline")["samples"]
         self.assertEqual((samples[0], samples[1]), ([0.0, 0, "baseline"], [0.0007, 1, "task"]))
@@ -104,7 +112,7 @@ class Runner(unittest.TestCase):
             yield FakeBench()
         result, fine = evaluated(opening=opening)
         self.assertFalse(fine)
-        self.assertEqual(result["skipped"], {"rivals": "one guest at most"})
+        self.assertEqual(result["skipped"], {name: "one guest at most" for name in ("rivals", "tags")})
         self.assertEqual(result["failed"], {"lockholder": "Failure: the guest did not boot"})
         self.assertIn("timeline", result["measurements"])
 
