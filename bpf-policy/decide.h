@@ -203,7 +203,7 @@ static __always_inline void pvs_account(struct pvs_machine *m,
 	PVS_BARRIER();
 }
 
-/* Fills in the event and presets the wish. `need` is what pvs_read_intent()
+/* Fills in the event but for its tags, and presets the wish. `need` is what pvs_read_intent()
  * made of the guest's word, 0 where it has no area. */
 static __always_inline void
 pvs_tell(const struct pvs_machine *m, const struct pvs_limits *l, __u64 need,
@@ -224,8 +224,6 @@ pvs_tell(const struct pvs_machine *m, const struct pvs_limits *l, __u64 need,
 	event->critical =
 		pvs_decision(PVSCHED_CLASS_CRITICAL, l->rt_policy, 0,
 			     rt > l->rt_critical ? rt : l->rt_critical);
-	event->reserved[0] = 0;
-	event->reserved[1] = 0;
 	wish->after_run = PVS_NEVER;
 	wish->at = PVS_NEVER;
 	wish->body = 0;

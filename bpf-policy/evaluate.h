@@ -14,6 +14,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "maps.h"
+#include "presence.h"
 
 static __always_inline void *area_slot(void *areas, __u32 vm, __u32 slot)
 {
@@ -225,6 +226,8 @@ static __always_inline void step(struct pvs_vcpu *v, __u32 events)
 
 	pvs_account(&v->machine, l, *(volatile __u8 *)&v->run, until, now,
 		    &v->outcome);
+	v->event.tag = v->presence.tag;
+	v->event.foreground = foreground_beside(&v->presence);
 	pvs_tell(&v->machine, l, need, events, now, &v->outcome, &v->event,
 		 &v->wish);
 	ask_policy(v, s, l->policy);
@@ -269,23 +272,28 @@ static __always_inline int old_news(struct pvs_vcpu *v, enum pvs_event ev)
 /*
  * One event of the vCPU thread `tid`, which may be none of ours. One CPU at a
  * time evaluates a vCPU, and none waits: who comes meanwhile leaves its event
- * behind, and the one that is at it has the timer look at that at once.
+ * behind, and the one that is at it has the timer look at that at once. Returns
+ * the TID of another vCPU that the event concerns (presence.h), or 0.
  */
 __attribute__((noinline)) int evaluate(__u32 tid, __u32 ev)
 {
 	struct pvs_vcpu *v = bpf_map_lookup_elem(&vcpus, &tid);
-	__u32 events = PVS_EVENT(ev);
+	__u32 events = PVS_EVENT(ev), other = 0;
 
-	if (!v || pvs_self.generation != *(volatile __u32 *)&pvs_globals.active)
+	if (pvs_self.generation != *(volatile __u32 *)&pvs_globals.active)
 		return 0;
+	if (!v)
+		return mark_other(tid, ev);
 	if (ev >= PVS_EV_SWITCH_IN && ev <= PVS_EV_WAKING)
 		v->run = pvs_run_after(v->run, ev);
+	if (v->presence.tag || v->presence.counted)
+		other = mark(&v->presence, tid, ev, v->run != PVS_RUN_SLEEPING);
 	if (old_news(v, ev))
-		return 0;
+		return other;
 	if (__sync_lock_test_and_set(&v->busy, 1)) {
 		__sync_fetch_and_or(&v->missed, events);
 		if (__sync_lock_test_and_set(&v->busy, 1))
-			return 0;
+			return other;
 		events = 0;
 	}
 	if (*(volatile __u32 *)&v->missed)
@@ -298,7 +306,7 @@ __attribute__((noinline)) int evaluate(__u32 tid, __u32 ev)
 		bpf_timer_start(&v->timer, PVS_TIMER_MIN_NS, 0);
 		__sync_lock_test_and_set(&v->busy, 0);
 	}
-	return 0;
+	return other;
 }
 
 static int on_timer(void *map, __u32 *tid, struct pvs_vcpu *v)

@@ -13,12 +13,23 @@
 #include "decide.h"
 
 #define PVS_FILTER_WORDS 1024	  /* one bit for each id modulo 65536 */
+#define PVS_NODES 64		  /* NUMA nodes told apart, by id modulo this */
+#define PVS_TENANT_CPUS 1024	  /* CPUs with an entry in `tenants` */
+#define PVS_MAX_OTHERS 4096	  /* threads in `others` */
 #define PVS_APIC_ONLY 0xffffffffu /* key of a VM's only vCPU */
 
 /* Key of `apics`: a vCPU as interrupts name it. */
 struct pvs_apic_key {
 	__u32 tgid;
 	__u32 apic_id;
+};
+
+/* A thread that a tag is on; all zero: none is, or was. See presence.h. */
+struct pvs_presence {
+	__u32 tag;
+	__u32 counted; /* 1 + the node whose count it is in; 0: in none */
+	__u32 cpu;     /* where it last ran while tagged */
+	__u32 node;
 };
 
 /*
@@ -37,6 +48,7 @@ struct pvs_vcpu {
 	__u64 seen;	    /* the guest's word at the last step; 0: no area */
 	__u32 quiet;	    /* what would change nothing with that word */
 	__u32 policy_state; /* under which `state` was written */
+	struct pvs_presence presence;
 	/* Below: the holder's. */
 	struct pvs_machine machine;
 	struct pvs_outcome outcome;
@@ -60,13 +72,24 @@ struct pvs_self {
 	__u32 states[PVS_POLICY_SLOTS];
 };
 
+/* What control() is to do with a thread. */
+enum pvs_control {
+	PVS_CONTROL_EVALUATE,
+	PVS_CONTROL_INIT,   /* a new vCPU: make its timer, and evaluate it */
+	PVS_CONTROL_FORGET, /* one of `others`: take it out */
+};
+
 /* The object's .bss, mapped by the daemon. */
 struct pvs_globals {
 	__u64 filter[PVS_FILTER_WORDS]; /* ids that may be known, by bit */
 	__u32 enabled;			/* the global switch */
 	__u32 control_tid;		/* what the daemon asks of control() */
-	__u32 control_init;
+	__u32 control_what;		/* enum pvs_control */
 	__u32 active; /* generation of the object that evaluates */
+	struct {
+		__u32 wanting; /* foreground threads that want a CPU */
+		__u32 pad[15]; /* a cache line for each */
+	} nodes[PVS_NODES];
 };
 
 #ifdef __bpf__
@@ -107,6 +130,22 @@ struct {
 	__type(key, __u32);
 	__type(value, struct pvs_stats);
 } stats SEC(".maps");
+
+/* Foreground threads that are no vCPUs. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, PVS_MAX_OTHERS);
+	__type(key, __u32); /* TID */
+	__type(value, struct pvs_presence);
+} others SEC(".maps");
+
+/* The background vCPU on each CPU, by TID; 0: none. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, PVS_TENANT_CPUS);
+	__type(key, __u32);
+	__type(value, __u32);
+} tenants SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);

@@ -58,7 +58,8 @@ struct pvs_limits {
 
 /*
  * One per registered vCPU in the mmapable array `mailboxes`: the policy writes
- * decision, decided_at and dead, the actuator applied and applied_at.
+ * decision, decided_at and dead, the actuator applied and applied_at, the
+ * daemon tag.
  * in_flight: the policy exchanges 1 in and sends a ring record only if it was
  * 0; the actuator exchanges 0 in before it loads the decision.
  */
@@ -69,7 +70,9 @@ struct pvs_mailbox {
 	__u64 applied_at;
 	__u32 in_flight;
 	__u32 dead; /* the thread has exited: touch it no more */
-	__u64 reserved[3];
+	__u32 tag;  /* PVS_TAG_*: effective of its vCPU */
+	__u32 pad;
+	__u64 reserved[2];
 };
 
 /* Ring record: the latest decision is read from the mailbox. */

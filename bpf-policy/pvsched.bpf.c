@@ -53,10 +53,13 @@ static __always_inline int current_event(void)
 SEC("tp_btf/sched_waking")
 int BPF_PROG(sched_waking, struct task_struct *p)
 {
-	__u32 tid = p->pid;
+	__u32 tid = p->pid, other;
 
-	if (maybe_known(tid))
-		evaluate(tid, PVS_EV_WAKING);
+	if (maybe_known(tid)) {
+		other = evaluate(tid, PVS_EV_WAKING);
+		if (other)
+			evaluate(other, PVS_EV_FOREGROUND);
+	}
 	return current_event();
 }
 
@@ -65,11 +68,18 @@ int BPF_PROG(sched_process_exit, struct task_struct *p)
 {
 	struct pvs_mailbox *box;
 	__u32 index, tid = p->pid;
+	struct pvs_presence *other;
 	struct pvs_vcpu *v;
 
-	v = maybe_known(tid) ? bpf_map_lookup_elem(&vcpus, &tid) : 0;
+	if (!maybe_known(tid))
+		return 0;
+	other = bpf_map_lookup_elem(&others, &tid);
+	if (other)
+		unmark(other, tid);
+	v = bpf_map_lookup_elem(&vcpus, &tid);
 	if (!v)
 		return 0;
+	unmark(&v->presence, tid);
 	index = v->index;
 	box = bpf_map_lookup_elem(&mailboxes, &index);
 	if (box)
@@ -157,8 +167,8 @@ int BPF_PROG(__kvm_vcpu_kick, struct kvm_vcpu *vcpu)
 
 /*
  * Makes the timer of a new vCPU, or evaluates one (or all of a VM, one call
- * each) after limits, areas, switches or the active object changed. A
- * classifier, because it may init a timer on every kernel since 5.15, and
+ * each) after limits, areas, tags, switches or the active object changed; or
+ * takes a thread out of `others`. A classifier, because it may init a timer on every kernel since 5.15, and
  * nothing of it runs in the scheduler's context. Returns 0, 1 if the TID is
  * unknown, 2 if there is no timer.
  */
@@ -167,10 +177,25 @@ int control(struct __sk_buff *skb)
 {
 	__u32 tid = pvs_globals.control_tid;
 	struct pvs_vcpu *v = bpf_map_lookup_elem(&vcpus, &tid);
+	__u32 what = pvs_globals.control_what, index;
+	struct pvs_presence *other;
+	struct pvs_mailbox *box;
 
+	if (what == PVS_CONTROL_FORGET) {
+		other = bpf_map_lookup_elem(&others, &tid);
+		if (!other)
+			return 1;
+		unmark(other, tid);
+		bpf_map_delete_elem(&others, &tid);
+		return 0;
+	}
 	if (!v)
 		return 1;
-	if (pvs_globals.control_init &&
+	index = v->index;
+	box = bpf_map_lookup_elem(&mailboxes, &index);
+	if (box && !box->dead)
+		v->presence.tag = *(volatile __u32 *)&box->tag;
+	if (what == PVS_CONTROL_INIT &&
 	    bpf_timer_init(&v->timer, &vcpus, CLOCK_MONOTONIC))
 		return 2;
 	if (bpf_timer_set_callback(&v->timer, on_timer))

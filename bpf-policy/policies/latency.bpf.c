@@ -10,13 +10,5 @@
 PVS_POLICY(latency, "1.0", 1,
 	   "critical sections, interrupts, wake-ups, urgent tasks")
 {
-	pvs_reasons_update(event, state);
-	if (event->need & PVS_NEED_BAD)
-		return;
-	wish->fallback = event->task;
-	if ((event->need & PVS_NEED_CRITICAL) || pvs_reasons(state))
-		wish->body = event->critical;
-	else
-		wish->body = event->task;
-	pvs_reasons_bound(event, state, wish);
+	pvs_reasons_wish(event, state, wish);
 }

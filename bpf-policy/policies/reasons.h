@@ -91,4 +91,21 @@ pvs_reasons_bound(const struct pvs_policy_event *event,
 	wish->kick = !(reasons & PVS_REASON_HALTED);
 }
 
+/* CRITICAL for these reasons and in a critical section, else what the guest's
+ * most urgent task asks for. */
+static __always_inline void
+pvs_reasons_wish(const struct pvs_policy_event *event,
+		 struct pvs_policy_state *state, struct pvs_policy_wish *wish)
+{
+	pvs_reasons_update(event, state);
+	if (event->need & PVS_NEED_BAD)
+		return;
+	wish->fallback = event->task;
+	if ((event->need & PVS_NEED_CRITICAL) || pvs_reasons(state))
+		wish->body = event->critical;
+	else
+		wish->body = event->task;
+	pvs_reasons_bound(event, state, wish);
+}
+
 #endif /* PVSCHED_REASONS_H */

@@ -25,6 +25,7 @@
 #include "pvsched/bpf_types.h"
 #endif
 #include "pvsched/abi.h"
+#include "pvsched/tags.h"
 
 #ifndef __always_inline
 #define __always_inline inline __attribute__((always_inline))
@@ -43,6 +44,7 @@ enum pvs_event {
 	PVS_EV_INJECT,	  /* an interrupt is on its way to it */
 	PVS_EV_GUEST, /* something happened in its context: exit, doorbell */
 	PVS_EV_TIMER, /* a time that was asked for has come */
+	PVS_EV_FOREGROUND, /* a foreground thread wants the CPU it is on */
 };
 
 #define PVS_EVENT(ev) (1u << (ev))
@@ -103,7 +105,10 @@ struct pvs_policy_event {
 	__u32 run;    /* enum pvs_run, after them */
 	__u32 task;   /* boost that the guest's tasks ask for, in caps; or 0 */
 	__u32 critical; /* boost of a critical section */
-	__u32 reserved[2];
+	__u32 tag;	/* of this vCPU: PVS_TAG_*, or one of pvschedd.conf's */
+	/* How many foreground threads, of VMs and others, want a CPU of the
+	 * NUMA node that it is in; it itself is one of them where it is one. */
+	__u32 foreground;
 };
 
 /* What a policy remembers of one vCPU: zero at first, and again where a policy

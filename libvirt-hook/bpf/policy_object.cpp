@@ -73,6 +73,7 @@ Status Policy::map_shared() {
   limits_fd_ = set_->map("limits");
   guest_areas_fd_ = set_->map("guest_areas");
   host_areas_fd_ = set_->map("host_areas");
+  others_fd_ = set_->map("others");
   if (globals_) return {};
   mailboxes_ = map_array<pvs_mailbox>(set_->map("mailboxes"), PVS_MAX_VCPUS);
   stats_ = map_array<pvs_stats>(set_->map("stats"), PVS_MAX_VCPUS);
@@ -261,11 +262,11 @@ void Policy::drop_areas(VmId vm) {
     if (vcpus_[index] && vcpus_[index]->vm == vm) evaluate(index);
 }
 
-Status Policy::run_control(pid_t tid, bool init) {
+Status Policy::run_control(pid_t tid, unsigned what) {
   std::array<std::uint8_t, 64> packet{};
   LIBBPF_OPTS(bpf_test_run_opts, run, .data_in = packet.data(), .data_size_in = packet.size(), .repeat = 1);
   globals_->control_tid = static_cast<__u32>(tid);
-  globals_->control_init = init ? 1 : 0;
+  globals_->control_what = what;
   if (int err = bpf_prog_test_run_opts(set_->control(), &run); err)
     return Error::system("cannot run the policy's control program", -err);
   if (run.retval == 2) return Error("the kernel gives no timer for thread " + std::to_string(tid));
@@ -293,7 +294,7 @@ Result<unsigned> Policy::reserve_vcpu() {
 
 Status Policy::add_vcpu(VmId vm, unsigned index, const VcpuSpec& spec) {
   if (!set_->attached())
-    if (auto status = set_->attach(sources_); !status) return status.error();
+    if (auto status = attach(); !status) return status.error();
   pvs_limits limits;
   if (bpf_map_lookup_elem(limits_fd_, &vm, &limits)) return Error::system("cannot read the VM's limits");
 
@@ -306,13 +307,14 @@ Status Policy::add_vcpu(VmId vm, unsigned index, const VcpuSpec& spec) {
   pvs_apic_key key{static_cast<__u32>(vms_[vm].pid), spec.apic_id};
   if (bpf_map_update_elem(vcpus_fd_, &spec.tid, &record, BPF_NOEXIST))
     return Error::system("cannot put thread " + std::to_string(spec.tid) + " under the policy");
+  mailboxes_[index].tag = spec.tag;
   vcpus_[index] = std::make_unique<Vcpu>(Vcpu{vm, spec, vms_[vm].pid});
   ++vms_[vm].vcpus;
   bpf_map_update_elem(apics_fd_, &key, &spec.tid, BPF_ANY);
   update_only_vcpu(vm);
   filter(static_cast<unsigned>(spec.tid), 1);
   filter(static_cast<unsigned>(vms_[vm].pid), 1);
-  if (auto status = run_control(spec.tid, true); !status) {
+  if (auto status = run_control(spec.tid, PVS_CONTROL_INIT); !status) {
     remove_vcpu(index);
     return status.error();
   }
@@ -323,6 +325,7 @@ void Policy::remove_vcpu(unsigned index) {
   Vcpu& vcpu = *vcpus_[index];
   filter(static_cast<unsigned>(vcpu.spec.tid), -1);
   filter(static_cast<unsigned>(vcpu.tgid), -1);
+  set_tag(index, PVS_TAG_NONE);  // counted no more
   bpf_map_delete_elem(vcpus_fd_, &vcpu.spec.tid);
   pvs_apic_key key{static_cast<__u32>(vcpu.tgid), vcpu.spec.apic_id};
   bpf_map_delete_elem(apics_fd_, &key);
@@ -333,9 +336,44 @@ void Policy::remove_vcpu(unsigned index) {
   if (std::all_of(vcpus_.begin(), vcpus_.end(), [](const auto& v) { return !v; })) set_->detach();
 }
 
+void Policy::set_tag(unsigned index, std::uint32_t tag) {
+  if (mailboxes_[index].tag == tag) return;
+  mailboxes_[index].tag = tag;
+  evaluate(index);
+}
+
+// What was counted before the programs were detached is of that time: each thread is counted from its next event on.
+Status Policy::attach() {
+  for (auto& node : globals_->nodes) node.wanting = 0;
+  const pvs_presence fresh{PVS_TAG_FOREGROUND, 0, 0, 0};
+  for (pid_t tid : others_) bpf_map_update_elem(others_fd_, &tid, &fresh, BPF_ANY);
+  return set_->attach(sources_);
+}
+
+Status Policy::count_other(pid_t tid) {
+  const pvs_presence fresh{PVS_TAG_FOREGROUND, 0, 0, 0};
+  if (bpf_map_update_elem(others_fd_, &tid, &fresh, BPF_NOEXIST))
+    return Error::system("cannot count thread " + std::to_string(tid));
+  others_.insert(tid);
+  filter(static_cast<unsigned>(tid), 1);
+  return {};
+}
+
+void Policy::forget_other(pid_t tid) {
+  if (others_.erase(tid) == 0) return;
+  filter(static_cast<unsigned>(tid), -1);
+  (void)run_control(tid, PVS_CONTROL_FORGET);
+}
+
+unsigned Policy::foreground() const {
+  unsigned sum = 0;
+  for (const auto& node : globals_->nodes) sum += __atomic_load_n(&node.wanting, __ATOMIC_RELAXED);
+  return sum;
+}
+
 void Policy::evaluate(unsigned index) {
   // A thread that has exited is not found any more: nothing to evaluate.
-  (void)run_control(vcpus_[index]->spec.tid, false);
+  (void)run_control(vcpus_[index]->spec.tid, PVS_CONTROL_EVALUATE);
 }
 
 }  // namespace pvsched

@@ -11,6 +11,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -72,6 +73,15 @@ class Policy {
   Status add_vcpu(VmId vm, unsigned index, const VcpuSpec& spec);
   /// Takes it out; no decision for it follows. Detaches the programs with the last thread.
   void remove_vcpu(unsigned index);
+  /// What policies see as the tag of `index`'s vCPU; in force at once.
+  void set_tag(unsigned index, std::uint32_t tag);
+  /// Counts a thread that is no vCPU as a foreground one from its next switch on. Errors: PVS_MAX_OTHERS counted,
+  /// counted already.
+  Status count_other(pid_t tid);
+  /// Ends that; an unknown thread is ignored.
+  void forget_other(pid_t tid);
+  /// Foreground threads that want a CPU now.
+  unsigned foreground() const;
   /// Has the policy look at the thread anew, after limits, areas or the switch changed.
   void evaluate(unsigned index);
 
@@ -112,7 +122,8 @@ class Policy {
   static std::string fault_in(const Conduct& was, const Conduct& is);
   Status map_shared();
   void filter(unsigned id, int step);
-  Status run_control(pid_t tid, bool init);
+  Status attach();
+  Status run_control(pid_t tid, unsigned what);
   void update_only_vcpu(VmId vm);
   static int record_callback(void* self, void* data, std::size_t size);
 
@@ -127,10 +138,11 @@ class Policy {
   pvs_globals* globals_ = nullptr;
   pvs_mailbox* mailboxes_ = nullptr;
   pvs_stats* stats_ = nullptr;
-  int vcpus_fd_ = -1, apics_fd_ = -1, limits_fd_ = -1, guest_areas_fd_ = -1, host_areas_fd_ = -1;
+  int vcpus_fd_ = -1, apics_fd_ = -1, limits_fd_ = -1, guest_areas_fd_ = -1, host_areas_fd_ = -1, others_fd_ = -1;
   std::vector<std::uint16_t> filter_count_;
   std::vector<Vm> vms_;
   std::vector<std::unique_ptr<Vcpu>> vcpus_;
+  std::set<pid_t> others_;
   std::function<void(unsigned)> sink_;
 };
 

@@ -3,6 +3,7 @@
 
 #include "ctl/commands.h"
 #include "ctl/policies.h"
+#include "ctl/tags.h"
 #include "daemon/config.h"
 #include "paths.h"
 
@@ -90,6 +91,17 @@ int run(int argc, char** argv) {
   std::string policy_template = PVSCHED_POLICY_TEMPLATE;
   policy_new->add_option("--template", policy_template, "folder of what is copied")->capture_default_str();
 
+  std::vector<std::string> tag_words;
+  auto* tag = cli.add_subcommand("tag", "what VMs, vCPUs, threads and cgroups are to policies");
+  tag->require_subcommand(1);
+  auto* tag_list = tag->add_subcommand("list", "the tags that there are, and what has one");
+  tag_list->add_flag("--json", json, "as JSON");
+  auto* tag_set = tag->add_subcommand("set", "put a tag on something, until it ends or pvschedd does");
+  tag_set->add_option("ON", tag_words, "vm DOMAIN, vcpu DOMAIN ID, thread TID or cgroup PATH, then the tag's name")
+      ->required();
+  auto* tag_clear = tag->add_subcommand("clear", "take it off again");
+  tag_clear->add_option("ON", tag_words, "vm DOMAIN, vcpu DOMAIN ID, thread TID or cgroup PATH")->required();
+
   try {
     cli.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -110,6 +122,9 @@ int run(int argc, char** argv) {
   for (const auto* take : {policy_verify, policy_load, policy_swap})
     if (*take) return pvsched::run_policy_take(options, take->get_name(), policy_path);
   if (*policy_new) return pvsched::run_policy_new(policy_name, policy_path, policy_template);
+  if (*tag_list) return pvsched::run_tag_list(options, json);
+  for (const auto* change : {tag_set, tag_clear})
+    if (*change) return pvsched::run_tag_change(options, change->get_name(), tag_words);
   if (*setup) {
     if (!no_device) request.edit.plugin = plugin;
     return run_setup(options, request, limits);

@@ -56,6 +56,12 @@ std::string device_line(const Json& device) {
   return out;
 }
 
+// "foreground (metadata, vm)"
+std::string tag_text(const Json& vcpu) {
+  const Json& tag = member(vcpu, "tag");
+  return tag.is_object() ? text(tag, "name") + " (" + text(tag, "origin") + ")" : "-";
+}
+
 std::string limits_line(const Json& limits) {
   return fmt::format("{} up to {}, critical {}; budgets {} critical, {} total, throttle {}; nice from {}",
                      text(limits, "rt_policy"), text(limits, "rt_max"), text(limits, "rt_critical"),
@@ -77,15 +83,15 @@ std::string show_vm(const Json& vm) {
   if (text(vm, "rt_reason") != "-") mode += ": " + text(vm, "rt_reason");
   facts.push_back({"boosts", mode});
   out += show_table(facts, "  ");
-  std::vector<std::vector<std::string>> rows = {{"vCPU", "TID", "CLASS NOW", "BOOSTED ms", "BOOSTS", "THROTTLES",
+  std::vector<std::vector<std::string>> rows = {{"vCPU", "TID", "TAG", "CLASS NOW", "BOOSTED ms", "BOOSTS", "THROTTLES",
                                                  "FOREIGN", "WAKE-RUN us p50/p99", "EVENT-APPLIED us p50/p99"}};
   for (const auto& vcpu : member(vm, "vcpus")) {
     const Json& stats = member(vcpu, "stats");
     const Json& throttles = member(stats, "throttles");
     std::string foreign = text(stats, "foreign");
     if (bool_member(vcpu, "foreign") == true) foreign += " (now)";
-    rows.push_back({text(vcpu, "id"), text(vcpu, "tid"), now_class(vcpu), both(member(stats, "boosted_ms"), 1),
-                    both(member(stats, "boosts"), 0),
+    rows.push_back({text(vcpu, "id"), text(vcpu, "tid"), tag_text(vcpu), now_class(vcpu),
+                    both(member(stats, "boosted_ms"), 1), both(member(stats, "boosts"), 0),
                     fmt::format("{:.0f}", number(throttles, "critical") + number(throttles, "total")), foreign,
                     percentiles(member(stats, "wake_to_run")), percentiles(member(stats, "event_to_applied"))});
   }

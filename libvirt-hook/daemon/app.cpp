@@ -95,6 +95,7 @@ Status App::prepare() {
   SessionsOptions options;
   options.schema = config_.schema;
   options.libvirt_run = config_.libvirt_run;
+  options.own_tags = config_.tags;
   options.tick_ms = config_.reconcile_s * 1000;
   options.changed = [this] { tell_systemd(); };
   sessions_ = std::make_unique<Sessions>(*engine_, options, host_.get());
@@ -143,7 +144,11 @@ Status App::run() {
   if (sd_watchdog_enabled(0, &watchdog_us) > 0)
     watchdog_ =
         Source::timer(static_cast<unsigned>(watchdog_us / 2000), [] { return sd_notify(0, "WATCHDOG=1"), true; });
-  policy_watch_ = Source::timer(1000, [this] { return sessions_->watch_policies(), true; });
+  policy_watch_ = Source::timer(1000, [this] {
+    sessions_->watch_policies();
+    sessions_->watch_tags();
+    return true;
+  });
   unsigned available = 0;
   for (const auto& source : engine_->sources()) available += source.available ? 1 : 0;
   log_line(LogLevel::kInfo, "pvschedd is ready at " + config_.socket_path() + ": actuator " + engine_->actuator() +
@@ -179,6 +184,7 @@ Status App::reload() {
   if (!fresh) return fresh.error();
   set_log_level(fresh->log_level);
   sessions_->set_tick(fresh->reconcile_s * 1000);
+  sessions_->set_own_tags(fresh->tags);
   const bool restart = fresh->socket_path() != config_.socket_path() || fresh->run_dir != config_.run_dir ||
                        fresh->schema != config_.schema || fresh->bpf_object != config_.bpf_object ||
                        fresh->policies != config_.policies || fresh->trust != config_.trust ||
@@ -187,8 +193,9 @@ Status App::reload() {
                        fresh->libvirt_uri != config_.libvirt_uri || fresh->libvirt_run != config_.libvirt_run ||
                        fresh->log_target != config_.log_target;
   log_line(restart ? LogLevel::kWarning : LogLevel::kInfo,
-           restart ? "configuration read: log level and interval are in force, the rest needs a restart of pvschedd"
-                   : "configuration read");
+           restart
+               ? "configuration read: log level, interval and tags are in force, the rest needs a restart of pvschedd"
+               : "configuration read");
   return {};
 }
 

@@ -162,11 +162,12 @@ ConfigReading read_config(const std::string& text, const std::string& file, cons
   }
   std::unique_ptr<char*, FreeText> groups(g_key_file_get_groups(keys.get(), nullptr));
   for (char** group = groups.get(); *group != nullptr; ++group) {
-    bool known_group = false;
+    const bool tags = std::string(*group) == "tags";
+    bool known_group = tags;
     for (const auto& option : kOptions) known_group |= std::string(option.group) == *group;
     if (!known_group) {
       reading.faults.push_back(file + ":" + std::to_string(line_of(text, *group, "")) + ": [" + *group +
-                               "]: allowed groups are daemon, policy, libvirt, log");
+                               "]: allowed groups are daemon, policy, libvirt, log, tags");
       continue;
     }
     std::unique_ptr<char*, FreeText> names(g_key_file_get_keys(keys.get(), *group, nullptr, nullptr));
@@ -174,7 +175,11 @@ ConfigReading read_config(const std::string& text, const std::string& file, cons
       std::unique_ptr<char, FreeText> raw(g_key_file_get_value(keys.get(), *group, *name, nullptr));
       const std::string value = strip(raw ? raw.get() : "");
       std::string allowed = "allowed keys are";
-      bool known = false;
+      bool known = tags;
+      if (tags) {
+        allowed = tag_fault(*name, value);
+        if (allowed.empty()) reading.config.tags[*name] = static_cast<TagValue>(std::stoul(value));
+      }
       for (const auto& option : kOptions) {
         if (std::string(option.group) != *group) continue;
         if (std::string(option.key) == *name) {

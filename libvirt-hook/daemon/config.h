@@ -7,6 +7,7 @@
 
 #include "bpf/policy_trust.h"
 #include "daemon/log.h"
+#include "daemon/tags.h"
 
 namespace pvsched {
 
@@ -25,6 +26,7 @@ struct Config {
   std::string libvirt_run = "/run/libvirt/qemu";
   LogLevel log_level = LogLevel::kInfo;
   std::string log_target = "auto";
+  OwnTags tags;
 
   std::string socket_path() const { return socket.empty() ? run_dir + "/pvschedd.sock" : socket; }
 };

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <utility>
 
+#include "daemon/tag_requests.h"
 #include "paths.h"
 
 namespace pvsched {
@@ -128,7 +129,10 @@ constexpr std::pair<std::string_view, Op> kOperations[] = {{"hook", do_hook},
                                                            {"policies", do_policies},
                                                            {"policy-load", do_policy_load},
                                                            {"policy-swap", do_policy_swap},
-                                                           {"policy-verify", do_policy_verify}};
+                                                           {"policy-verify", do_policy_verify},
+                                                           {"tags", do_tags},
+                                                           {"tag-set", do_tag_set},
+                                                           {"tag-clear", do_tag_clear}};
 
 }  // namespace
 

@@ -7,6 +7,7 @@
 //   attach   qmp [name limits]                -> when the first look at that QEMU has gone well
 //   detach   qmp
 //   reload   ping
+//   policies, policy-load, policy-swap, policy-verify  path;  tags, tag-set, tag-clear: tag_requests.h
 #pragma once
 
 #include <functional>

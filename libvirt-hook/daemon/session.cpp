@@ -148,6 +148,8 @@ void Session::configure(DomainConfig config) {
       env_.engine->remove_vcpu(*vm_, id);
       vcpu.registered = false;
     }
+  unknown_tags_.clear();
+  retag();
   look();
 }
 

@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,7 @@
 #include "common/procfs.h"
 #include "common/task.h"
 #include "daemon/log.h"
+#include "daemon/tags.h"
 #include "metadata/domain_config.h"
 #include "qmp/qmp.h"
 #include "sched/engine.h"
@@ -34,6 +36,7 @@ struct SessionTarget {
 /// What a session needs of its surroundings. All functions are called on the main loop.
 struct SessionEnv {
   Engine* engine = nullptr;
+  const Tags* tags = nullptr;  ///< null: no tag is known
   std::string proc = "/proc";
   std::string libvirt_run = "/run/libvirt/qemu";  ///< where NAME.pid is
   unsigned tick_ms = 5000;  ///< between two passes; 0: none but for a reason
@@ -88,6 +91,13 @@ class Session {
   void retarget(SessionTarget target) { target_ = std::move(target); }
   /// The administrator's switch, on top of the metadata.
   void set_enabled(bool on);
+  /// An administrator's tag for the VM, or for one of its vCPUs; until the session ends. nullopt takes it away.
+  /// Errors: no such vCPU, it has none.
+  Status set_tag(std::optional<unsigned> vcpu, std::optional<TagValue> tag);
+  /// Puts each vCPU's tag in force, whatever has changed.
+  void retag();
+  /// TIDs of the vCPUs under the policy.
+  std::set<pid_t> vcpu_tids() const;
 
   /// Asks the device for its state, unless that was done within the last second; `done` is called in any case.
   void refresh_details(std::function<void()> done);
@@ -104,6 +114,7 @@ class Session {
     std::string path;  ///< in QOM
     bool registered = false;
     std::string refusal;  ///< why the engine did not take it, once logged
+    std::string tag_origin;  ///< who gave it its tag; empty: nobody
   };
   struct Device {
     std::string path;
@@ -137,6 +148,10 @@ class Session {
   void remove_cpu(unsigned id);
   void report_rt_mode();
 
+  // session_tags.cpp
+  std::pair<TagValue, std::string> tag_of(const Vcpu& vcpu);
+  TagValue named_tag(const std::string& name);
+
   // session_device.cpp
   Task<Status> update_device();
   Task<Result<std::string>> find_device();
@@ -149,11 +164,15 @@ class Session {
 
   // session_status.cpp
   Json device_status() const;
+  Json tag_json(TagValue tag, const std::string& origin) const;
 
   SessionEnv env_;
   SessionTarget target_;
   DomainConfig config_;
   bool enabled_ = true;  ///< the administrator's switch
+  std::optional<TagValue> tag_;  ///< the administrator's, of the VM
+  std::map<unsigned, TagValue> vcpu_tags_;  ///< the administrator's
+  std::set<std::string> unknown_tags_;  ///< names that were logged
   SessionState state_ = SessionState::kOpening;
   std::string policy_ = kDefaultPolicy;  ///< in force
   std::string trouble_;  ///< why the last pass failed

@@ -129,11 +129,12 @@ Task<Status> Session::add_cpu(ReportedCpu cpu, ThreadInfo info) {
     auto still = thread_info(env_.proc, cpu.tid);
     if (!still || still->tgid != info.tgid || still->start_time != info.start_time)
       co_return Error("vCPU " + std::to_string(cpu.index) + " went while it was looked at", ESRCH);
-    vcpus_[cpu.index] = {VcpuSpec{cpu.index, cpu.tid, info.start_time, apic_id}, cpu.path, false, ""};
+    vcpus_[cpu.index] = {VcpuSpec{cpu.index, cpu.tid, info.start_time, apic_id, 0}, cpu.path, false, "", ""};
     if (reported_open_) say(LogLevel::kInfo, "vCPU " + std::to_string(cpu.index) + " was plugged");
   }
   Vcpu& vcpu = vcpus_[cpu.index];
   if (!wanted(cpu.index)) co_return Status();
+  std::tie(vcpu.spec.tag, vcpu.tag_origin) = tag_of(vcpu);
   auto added = env_.engine->add_vcpu(*vm_, vcpu.spec);
   vcpu.registered = static_cast<bool>(added);
   const std::string refusal = added ? "" : added.error().text();

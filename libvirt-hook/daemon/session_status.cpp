@@ -143,6 +143,7 @@ Json Session::status() const {
     entry["enabled"] = wanted(id);
     entry["registered"] = vcpu.registered;
     if (!vcpu.refusal.empty()) entry["trouble"] = vcpu.refusal;
+    if (!vcpu.tag_origin.empty()) entry["tag"] = tag_json(vcpu.spec.tag, vcpu.tag_origin);
     if (auto it = known.find(id); it != known.end()) {
       entry["decision"] = decision_json(it->second.decision);
       entry["applied"] = decision_json(it->second.applied);

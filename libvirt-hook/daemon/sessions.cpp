@@ -2,7 +2,6 @@
 #include "daemon/sessions.h"
 
 #include <algorithm>
-#include <set>
 
 #include "daemon/domain_xml.h"
 #include "qmp/socket_qmp.h"
@@ -33,7 +32,11 @@ class Gathering {
 }  // namespace
 
 Sessions::Sessions(Engine& engine, SessionsOptions options, Host* host)
-    : engine_(engine), options_(std::move(options)), host_(host), self_(std::make_shared<Sessions*>(this)) {
+    : engine_(engine),
+      options_(std::move(options)),
+      tags_(options_.proc, options_.own_tags),
+      host_(host),
+      self_(std::make_shared<Sessions*>(this)) {
   open_qmp = [this](const SessionTarget& target, unsigned attempt) { return connect(target, attempt); };
 }
 
@@ -62,6 +65,7 @@ void Sessions::watch_policies() {
 SessionEnv Sessions::session_env() {
   SessionEnv env;
   env.engine = &engine_;
+  env.tags = &tags_;
   env.proc = options_.proc;
   env.libvirt_run = options_.libvirt_run;
   env.tick_ms = options_.tick_ms;

@@ -5,6 +5,8 @@
 
 #include <map>
 #include <memory>
+#include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -15,6 +17,7 @@ namespace pvsched {
 
 struct SessionsOptions {
   std::string schema;  ///< of the metadata element
+  OwnTags own_tags;  ///< by configuration
   std::string proc = "/proc";
   std::string libvirt_run = "/run/libvirt/qemu";
   unsigned tick_ms = 5000;
@@ -31,6 +34,14 @@ struct HookAnswer {
   bool ok = true;  ///< false: the start is to be refused
   std::string message;  ///< why
   std::vector<std::string> warnings;  ///< for the hook's stderr
+};
+
+/// What a tag is put on: that of the members which is set; `vcpu` belongs to `domain`.
+struct TagSubject {
+  std::string domain;  ///< name or UUID
+  std::optional<unsigned> vcpu;
+  pid_t tid = 0;
+  std::string cgroup;  ///< its folder
 };
 
 class Sessions {
@@ -62,6 +73,14 @@ class Sessions {
   void set_tick(unsigned tick_ms) { options_.tick_ms = tick_ms; }
   /// Looks after the policies: one that misbehaves is logged and its VMs have the default. Called now and then.
   void watch_policies();
+
+  /// What is put on or taken off what, see requests.h. Errors: no such VM, vCPU, thread, cgroup or tag.
+  Status set_tag(const TagSubject& subject, const std::string& name);
+  Status clear_tag(const TagSubject& subject);
+  /// Follows threads and cgroups that come and go. Called now and then.
+  void watch_tags();
+  void set_own_tags(OwnTags own);
+  const Tags& tags() const { return tags_; }
   std::size_t size() const { return sessions_.size(); }
   /// All sessions as JSON, the devices' state included where they answer in time. `domain`: only that, by name or UUID.
   void status(const std::string& domain, std::function<void(Json)> done);
@@ -77,8 +96,13 @@ class Sessions {
   Result<std::unique_ptr<Qmp>> connect(const SessionTarget& target, unsigned attempt);
   SessionEnv session_env();
 
+  Status change_tag(const TagSubject& subject, std::optional<TagValue> tag);
+  void retag();
+
   Engine& engine_;
   SessionsOptions options_;
+  Tags tags_;
+  std::set<pid_t> others_;  ///< threads that the engine counts as foreground ones
   Host* host_;
   std::map<std::string, std::unique_ptr<Session>> sessions_;
   std::map<std::string, std::string> warned_;  ///< the last warning of each domain's metadata

@@ -31,7 +31,14 @@ constexpr AttributeInfo kAttributes[] = {
     {.element = "policy",
      .name = "name",
      .kind = Name,
+     .fallback_name = kDefaultPolicy,
      .meaning = "the policy program; the default serves the VM where pvschedd has none of that name"},
+    {.element = "tag",
+     .name = "name",
+     .kind = Name,
+     .fallback_name = "none",
+     .meaning =
+         "tag of the VM's vCPUs: none, foreground, background, or a name from pvschedd.conf; policies act on it"},
     {.element = "priority",
      .name = "policy",
      .kind = Choice,
@@ -131,6 +138,7 @@ constexpr AttributeInfo kAttributes[] = {
      .fallback = kYes,
      .choices = kYesNo,
      .meaning = "`no`: this vCPU stays at its baseline"},
+    {.element = "vcpu", .name = "tag", .kind = Name, .meaning = "tag of this vCPU, instead of the VM's"},
     {.element = "debug",
      .name = "level",
      .kind = Integer,
@@ -141,8 +149,8 @@ constexpr AttributeInfo kAttributes[] = {
 };
 
 constexpr ElementInfo kChildren[] = {
-    {"policy", false}, {"priority", false}, {"boost", false}, {"throttle", false},
-    {"hold", false},   {"inject", false},   {"vcpu", true},   {"debug", false},
+    {"policy", false}, {"tag", false},    {"priority", false}, {"boost", false}, {"throttle", false},
+    {"hold", false},   {"inject", false}, {"vcpu", true},      {"debug", false},
 };
 
 constexpr std::size_t kNameMax = 31;
@@ -194,7 +202,7 @@ std::string allowed_text(const AttributeInfo& info) {
 }
 
 std::string default_text(const AttributeInfo& info) {
-  if (info.mandatory) return "none";
+  if (info.mandatory || (info.kind == Name && info.fallback_name.empty())) return "none";
   switch (info.kind) {
     case Choice:
       return std::string(info.choices.at(static_cast<std::size_t>(info.fallback)));
@@ -203,7 +211,7 @@ std::string default_text(const AttributeInfo& info) {
     case Time:
       return format_time(info.fallback);
     case Name:
-      return std::string(kDefaultPolicy);
+      return std::string(info.fallback_name);
   }
   return {};
 }

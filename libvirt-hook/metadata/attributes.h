@@ -28,6 +28,7 @@ struct AttributeInfo {
   std::int64_t fallback = 0;  ///< the default, in the value's own meaning
   std::array<std::string_view, 3> choices{};  ///< Choice: the empty ones are none
   bool mandatory = false;  ///< no default
+  std::string_view fallback_name{};  ///< Name: the default; empty: none
   std::string_view meaning;
 };
 

@@ -80,6 +80,7 @@ std::string to_xml(const DomainConfig& config) {
                     attribute("enabled", yes_no(config.enabled)) + attribute("required", yes_no(config.required)) +
                     ">\n";
   xml += "  <pvsched:policy" + attribute("name", config.policy) + "/>\n";
+  if (config.tag != "none") xml += "  <pvsched:tag" + attribute("name", config.tag) + "/>\n";
   xml += "  <pvsched:priority" + attribute("policy", limits.rt_policy == PVSCHED_SCHED_RR ? "rr" : "fifo") +
          attribute("max", std::to_string(limits.rt_max)) + attribute("critical", std::to_string(limits.rt_critical)) +
          attribute("nice", std::to_string(limits.nice_min)) + "/>\n";
@@ -90,7 +91,9 @@ std::string to_xml(const DomainConfig& config) {
   xml += time_element("hold", "time", limits.hold_ns);
   xml += time_element("inject", "time", limits.inject_ns);
   for (auto [id, enabled] : config.vcpus) {
-    xml += "  <pvsched:vcpu" + attribute("id", std::to_string(id)) + attribute("enabled", yes_no(enabled)) + "/>\n";
+    xml += "  <pvsched:vcpu" + attribute("id", std::to_string(id)) + attribute("enabled", yes_no(enabled));
+    if (auto it = config.vcpu_tags.find(id); it != config.vcpu_tags.end()) xml += attribute("tag", it->second);
+    xml += "/>\n";
   }
   xml += "  <pvsched:debug" + attribute("level", std::to_string(limits.debug)) + "/>\n";
   xml += "</pvsched:pvsched>\n";

@@ -28,6 +28,8 @@ struct DomainConfig {
   std::string policy = "latency";
   pvs_limits limits = default_limits();
   std::map<unsigned, bool> vcpus;  ///< vCPU id -> enabled, only those named
+  std::string tag = "none";  ///< name of the VM's tag
+  std::map<unsigned, std::string> vcpu_tags;  ///< vCPU id -> name of its own tag
 
   bool vcpu_enabled(unsigned id) const {
     auto it = vcpus.find(id);

@@ -192,7 +192,6 @@ void ElementReader::read_value(const xmlNode* element, const xmlAttr* attribute,
 Values ElementReader::read_values(const xmlNode* element, std::string_view name) {
   Values values;
   values.node = element;
-  values.name = kDefaultPolicy;
   std::map<std::string_view, const xmlAttr*> found;
   for (const xmlAttr* attribute = element->properties; attribute != nullptr && !full(); attribute = attribute->next) {
     std::string written = with_prefix(attribute->ns, attribute->name);
@@ -210,9 +209,11 @@ Values ElementReader::read_values(const xmlNode* element, std::string_view name)
   const xmlAttr* unit = nullptr;
   if (auto it = found.find("unit"); it != found.end()) unit = it->second;
   for (const AttributeInfo& info : attribute_table()) {
-    if (info.element == name && !info.mandatory && info.kind != ValueKind::Name) {
+    if (info.element != name || info.mandatory) continue;
+    if (info.kind == ValueKind::Name)
+      values.name = info.fallback_name;
+    else
       values.numbers[info.name] = info.fallback;
-    }
   }
   // The unit first: it decides the range of the times. A wrong one is a fault enough: times are not judged by a guess.
   bool unit_good = true;
@@ -287,6 +288,7 @@ void ElementReader::read_vcpu(const Values& values, DomainConfig& config) {
     return;
   }
   config.vcpus[static_cast<unsigned>(id)] = values.numbers.at("enabled") == kYes;
+  if (!values.name.empty()) config.vcpu_tags[static_cast<unsigned>(id)] = values.name;
 }
 
 void ElementReader::read_child(const xmlNode* child, DomainConfig& config) {
@@ -314,6 +316,8 @@ void ElementReader::read_child(const xmlNode* child, DomainConfig& config) {
   auto time = [&](std::string_view attribute) { return static_cast<__u64>(values.numbers.at(attribute)); };
   if (name == "policy") {
     config.policy = values.name;
+  } else if (name == "tag") {
+    config.tag = values.name;
   } else if (name == "priority") {
     if (values_good) check_priority(values);
     limits.rt_policy = values.numbers.at("policy") == 0 ? PVSCHED_SCHED_FIFO : PVSCHED_SCHED_RR;

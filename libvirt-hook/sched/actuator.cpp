@@ -14,6 +14,7 @@
 
 #include "common/clock.h"
 #include "decide.h"
+#include "sched/group_weight.h"
 #include "sched/guardian.h"
 
 namespace pvsched {
@@ -29,6 +30,8 @@ bool watch(int epoll, int fd, Wait what) {
   event.data.u64 = what;
   return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) == 0;
 }
+
+bool yields(std::uint32_t body) { return pvs_decision_class(body) == PVSCHED_CLASS_YIELD; }
 
 void count_delay(__u64* histogram, std::uint64_t ns) {
   unsigned bucket = ns ? static_cast<unsigned>(std::bit_width(ns)) - 1 : 0;
@@ -68,7 +71,7 @@ Actuator::~Actuator() {
   if (send(command_.get(), &stop, sizeof(stop), 0) == sizeof(stop)) thread_.join();
 }
 
-Status Actuator::adopt(unsigned index, const VcpuSpec& spec, RtMode mode) {
+Status Actuator::adopt(unsigned index, VmId vm, const VcpuSpec& spec, RtMode mode) {
   BaselineEntry& entry = baselines_->entries[index];
   SchedAttr attr;
   std::string thread = "thread " + std::to_string(spec.tid);
@@ -80,6 +83,7 @@ Status Actuator::adopt(unsigned index, const VcpuSpec& spec, RtMode mode) {
   entry.baseline = attr;
   entry.timer_slack = get_timer_slack(spec.tid);
   entry.mode = static_cast<std::uint32_t>(mode);
+  entry.vm = vm;
   entry.intended = 0;
   entry.previous = 0;
   foreign_[index] = false;
@@ -90,6 +94,31 @@ Status Actuator::adopt(unsigned index, const VcpuSpec& spec, RtMode mode) {
     turn();  // heartbeats begin
   }
   return {};
+}
+
+// Entries in use, in order; `visit` takes the index.
+template <typename Visit>
+void Actuator::each_active(Visit visit) {
+  unsigned left = baselines_->active;
+  for (unsigned index = 0; index < PVS_MAX_VCPUS && left > 0; ++index) {
+    if (!baselines_->entries[index].active) continue;
+    --left;
+    visit(index);
+  }
+}
+
+// Of a VM whose vCPUs all yield, the cgroup too.
+void Actuator::weigh(VmId vm) {
+  WeightEntry& weight = baselines_->weights[vm];
+  if (!weight.active) return;
+  unsigned vcpus = 0, yielding = 0;
+  each_active([&](unsigned index) {
+    const BaselineEntry& entry = baselines_->entries[index];
+    if (entry.vm != vm) return;
+    ++vcpus;
+    yielding += yields(entry.intended) ? 1 : 0;
+  });
+  (void)set_lowered(weight, vcpus > 0 && yielding == vcpus);
 }
 
 void Actuator::release(unsigned index) {
@@ -107,6 +136,7 @@ void Actuator::serve_commands() {
     restore_thread(entry);
     entry.active = 0;
     baselines_->active.fetch_sub(1);
+    weigh(entry.vm);
   }
   (void)send(command_peer_.get(), &index, sizeof(index), MSG_NOSIGNAL);
 }
@@ -142,23 +172,13 @@ void Actuator::apply(unsigned index) {
       return;
     }
     ++stats.applies;
+    if (yields(applied) != yields(body)) weigh(entry.vm);
   }
   std::uint64_t done = monotonic_ns();
   box.applied_at = done;
   __atomic_store_n(&box.applied, (decision & ~PVS_DECISION_BODY) | body, __ATOMIC_RELEASE);
   if (body != applied && body == static_cast<std::uint32_t>(decision))
     count_delay(stats.event_to_applied, done > box.decided_at ? done - box.decided_at : 0);
-}
-
-// Entries in use, in order; `visit` takes the index.
-template <typename Visit>
-void Actuator::each_active(Visit visit) {
-  unsigned left = baselines_->active;
-  for (unsigned index = 0; index < PVS_MAX_VCPUS && left > 0; ++index) {
-    if (!baselines_->entries[index].active) continue;
-    --left;
-    visit(index);
-  }
 }
 
 void Actuator::resync() {
@@ -171,6 +191,7 @@ void Actuator::resync() {
     entry.intended = 0;
     apply(index);
   });
+  each_active([this](unsigned index) { weigh(baselines_->entries[index].vm); });
 }
 
 void Actuator::look_again() {

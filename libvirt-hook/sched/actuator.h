@@ -29,7 +29,7 @@ class Actuator {
 
   /// Captures the baseline of `spec`'s thread into entry `index`. Call before the policy knows the thread.
   /// Errors: gone, or another thread by now.
-  Status adopt(unsigned index, const VcpuSpec& spec, RtMode mode);
+  Status adopt(unsigned index, VmId vm, const VcpuSpec& spec, RtMode mode);
   /// Has the thread put entry `index` back to its baseline, waits for it, and frees the entry.
   void release(unsigned index);
 
@@ -42,6 +42,7 @@ class Actuator {
   void run(int priority);
   void turn();  ///< waits until the thread has gone through its loop once
   void apply(unsigned index);
+  void weigh(VmId vm);
   void resync();
   void look_again();
   template <typename Visit>

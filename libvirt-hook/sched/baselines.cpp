@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "common/clock.h"
+#include "sched/group_weight.h"
 #include "sched/rt_group.h"
 
 namespace pvsched {
@@ -89,6 +90,8 @@ unsigned restore_all(BaselineTable& table, bool with_funds) {
   unsigned left = 0;
   for (auto& entry : table.entries)
     if (entry.active && !restore_thread(entry)) ++left;
+  for (auto& weight : table.weights)
+    if (!set_lowered(weight, false)) ++left;
   if (with_funds && left == 0)
     for (int i = kMaxFunds - 1; i >= 0; --i)  // children before parents
       if (table.funds[i].active && !give_back(table.funds[i])) ++left;

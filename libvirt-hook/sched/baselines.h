@@ -29,6 +29,7 @@ struct BaselineEntry {
   SchedAttr baseline;
   std::uint64_t timer_slack;
   std::uint32_t mode;  ///< RtMode
+  std::uint32_t vm;  ///< the policy's; index in `weights`
   std::atomic<std::uint32_t> intended;  ///< decision body being or last applied
   std::atomic<std::uint32_t> previous;  ///< the one before
 };
@@ -38,6 +39,15 @@ struct FundEntry {
   std::atomic<std::uint32_t> active;
   std::int64_t added_us;
   char path[244];
+};
+
+/// The cgroup of one VM, whose weight is lowered while the VM gives way.
+struct WeightEntry {
+  std::atomic<std::uint32_t> active;
+  std::atomic<std::uint32_t> lowered;  ///< it is, or may be, at `least`
+  std::int64_t baseline;
+  std::int64_t least;
+  char path[304];  ///< of the file
 };
 
 struct BaselineTable {
@@ -52,6 +62,7 @@ struct BaselineTable {
   pthread_mutex_t alive;
   BaselineEntry entries[PVS_MAX_VCPUS];
   FundEntry funds[kMaxFunds];
+  WeightEntry weights[PVS_MAX_VMS];
 };
 
 /// The mapped table. The file stays locked (flock) by whoever acts on it.

@@ -13,6 +13,7 @@
 #include "bpf/policy_object.h"
 #include "sched/actuator.h"
 #include "sched/baselines.h"
+#include "sched/group_weight.h"
 #include "sched/guardian.h"
 #include "sched/rt_group.h"
 
@@ -55,6 +56,10 @@ class EngineImpl final : public Engine {
   Status add_vcpu(VmId vm, const VcpuSpec& spec) override;
   void remove_vcpu(VmId vm, unsigned id) override;
   void remove_vm(VmId vm) override;
+  void set_tag(VmId vm, unsigned id, std::uint32_t tag) override;
+  Status count_other(pid_t tid) override { return policy_->count_other(tid); }
+  void forget_other(pid_t tid) override { policy_->forget_other(tid); }
+  unsigned foreground() const override { return policy_->foreground(); }
   void set_enabled(bool on) override { policy_->set_enabled(on); }
   bool enabled() const override { return policy_->enabled(); }
   std::vector<PolicyInfo> policies() const override;
@@ -152,7 +157,11 @@ Result<PolicyInfo> EngineImpl::verify_policy(const std::string& path) {
 
 Result<VmId> EngineImpl::add_vm(pid_t pid, const pvs_limits& limits, const std::string& policy) {
   auto vm = policy_->add_vm(pid, limits, policy);
-  if (vm) vms_[*vm] = Vm{};
+  if (!vm) return vm;
+  vms_[*vm] = Vm{};
+  WeightEntry& weight = (*baselines_)->weights[*vm];
+  const RtGroups roots{options_.proc, options_.cgroup};
+  if (const std::string group = weight_group_of(roots, pid); !group.empty()) note_weight(group, weight);
   return vm;
 }
 
@@ -188,7 +197,7 @@ Status EngineImpl::add_vcpu(VmId id, const VcpuSpec& spec) {
     return index.error();
   }
   vcpu.index = *index;
-  if (auto status = actuator_->adopt(*index, spec, vcpu.mode); !status) {
+  if (auto status = actuator_->adopt(*index, id, spec, vcpu.mode); !status) {
     give_back_all(vcpu);
     return status.error();
   }
@@ -216,11 +225,20 @@ void EngineImpl::remove_vcpu(VmId id, unsigned vcpu_id) {
   vm.vcpus.erase(it);
 }
 
+void EngineImpl::set_tag(VmId id, unsigned vcpu_id, std::uint32_t tag) {
+  Vm& vm = vms_.at(id);
+  auto it = vm.vcpus.find(vcpu_id);
+  if (it == vm.vcpus.end()) return;
+  it->second.spec.tag = tag;
+  policy_->set_tag(it->second.index, tag);
+}
+
 void EngineImpl::remove_vm(VmId id) {
   auto it = vms_.find(id);
   if (it == vms_.end()) return;
   while (!it->second.vcpus.empty()) remove_vcpu(id, it->second.vcpus.begin()->first);
   policy_->remove_vm(id);
+  (*baselines_)->weights[id].active = 0;  // the last of its vCPUs has put it back
   vms_.erase(it);
 }
 

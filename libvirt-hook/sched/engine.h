@@ -57,6 +57,7 @@ struct VcpuSpec {
   pid_t tid = 0;
   std::uint64_t start_time = 0;  ///< field 22 of /proc/PID/task/TID/stat, clock ticks since boot
   std::uint32_t apic_id = 0;
+  std::uint32_t tag = 0;  ///< PVS_TAG_*, as policies see it
 };
 
 /// How real-time boosts are had for a VM.
@@ -109,6 +110,16 @@ class Engine {
   virtual void remove_vcpu(VmId vm, unsigned id) = 0;
   /// Removes all vCPUs, areas and cgroup funds of the VM.
   virtual void remove_vm(VmId vm) = 0;
+
+  /// The vCPU's tag from now on, in force at once. Unknown ids are ignored.
+  virtual void set_tag(VmId vm, unsigned id, std::uint32_t tag) = 0;
+  /// Counts a thread that is no vCPU as a foreground one: background vCPUs give way while it wants a CPU. Its own
+  /// scheduling is left alone. Errors: table full, counted already.
+  virtual Status count_other(pid_t tid) = 0;
+  /// Ends that; an unknown thread is ignored.
+  virtual void forget_other(pid_t tid) = 0;
+  /// Foreground threads that want a CPU now.
+  virtual unsigned foreground() const = 0;
 
   virtual void set_enabled(bool on) = 0;
   virtual bool enabled() const = 0;

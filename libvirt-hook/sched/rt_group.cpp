@@ -37,20 +37,6 @@ std::string cpu_mount(const std::string& cgroup) {
   return {};
 }
 
-// The thread's path below that mount.
-std::string cpu_path(const std::string& proc, pid_t tid) {
-  std::ifstream file(proc + "/" + std::to_string(tid) + "/cgroup");
-  std::string line;
-  while (std::getline(file, line)) {  // "5:cpu,cpuacct:/machine/..."
-    auto first = line.find(':');
-    auto second = line.find(':', first + 1);
-    if (first == std::string::npos || second == std::string::npos) continue;
-    std::string controllers = "," + line.substr(first + 1, second - first - 1) + ",";
-    if (controllers.find(",cpu,") != std::string::npos) return line.substr(second + 1);
-  }
-  return {};
-}
-
 // What the root's children leave of its run time.
 long left_at_root(const std::string& mount, const std::set<std::string>& children) {
   long left = read_runtime(mount).value_or(0);
@@ -78,10 +64,23 @@ FundEntry* free_entry(BaselineTable& table, std::vector<unsigned>& notes) {
 
 }  // namespace
 
+std::string cgroup_path(const std::string& proc, pid_t tid, const std::string& controller) {
+  std::ifstream file(proc + "/" + std::to_string(tid) + "/cgroup");
+  std::string line;
+  while (std::getline(file, line)) {  // "5:cpu,cpuacct:/machine/..."
+    auto first = line.find(':');
+    auto second = line.find(':', first + 1);
+    if (first == std::string::npos || second == std::string::npos) continue;
+    std::string controllers = "," + line.substr(first + 1, second - first - 1) + ",";
+    if (controllers.find("," + controller + ",") != std::string::npos) return line.substr(second + 1);
+  }
+  return {};
+}
+
 std::string rt_group_of(const RtGroups& roots, pid_t tid) {
   std::string mount = cpu_mount(roots.cgroup);
   if (mount.empty()) return {};
-  std::string path = cpu_path(roots.proc, tid);
+  std::string path = cgroup_path(roots.proc, tid, "cpu");
   if (path.empty()) return {};
   return path == "/" ? mount : mount + path;
 }

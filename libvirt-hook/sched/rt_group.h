@@ -25,6 +25,9 @@ struct RtGroups {
   std::string cgroup = "/sys/fs/cgroup";
 };
 
+/// The thread's path in the hierarchy of a controller of cgroup version 1, or, with no name, in that of version 2.
+std::string cgroup_path(const std::string& proc, pid_t tid, const std::string& controller);
+
 /// The cgroup directory that bounds a thread's real-time run time, empty where this kernel has no such bound.
 std::string rt_group_of(const RtGroups& roots, pid_t tid);
 

@@ -45,7 +45,7 @@ return out;
 TEST(EnginePolicies, the_librarys_are_loaded_and_none_other_can_be_chosen) {
   std::string names;
   for (const auto& info : engine->policies()) names += info.name + (info.refused.empty() ? " " : " refused ");
-  STRCMP_EQUAL("latency agentless audio batch mirror ", names.c_str());
+  STRCMP_EQUAL("latency agentless audio batch mirror tagged ", names.c_str());
   Spinner vcpu(1);
   auto vm_id = engine->add_vm(vcpu.pid(), test_limits(), "nosuch");
   CHECK_FALSE(static_cast<bool>(vm_id));
@@ -109,7 +109,7 @@ TEST(EnginePolicies, what_the_verifier_refuses_changes_nothing) {
     STRCMP_CONTAINS("the kernel refused it: ", info.error().text().c_str());
     STRCMP_CONTAINS(why, info.error().text().c_str());
   }
-  LONGS_EQUAL(5, engine->policies().size());
+  LONGS_EQUAL(6, engine->policies().size());
   CHECK(eventually([&] { return attr_of(vcpu.pid()).policy == SCHED_FIFO; }));
 }
 
@@ -117,7 +117,7 @@ TEST(EnginePolicies, verifying_puts_nothing_in_force) {
   auto info = engine->verify_policy(hostile("greedy"));
   if (!info) FAIL(info.error().text().c_str());
   STRCMP_EQUAL("greedy", info->name.c_str());
-  LONGS_EQUAL(5, engine->policies().size());
+  LONGS_EQUAL(6, engine->policies().size());
 }
 
 TEST(EnginePolicies, budgets_contain_one_that_is_never_at_the_baseline) {

@@ -90,11 +90,12 @@ TEST(SchemaAgreement, Choices) {
 }
 
 TEST(SchemaAgreement, Names) {
-  const AttributeInfo* info = pvsched::find_attribute("policy", "name");
-  CHECK(info != nullptr);
-  for (const char* name : {"latency", "a", "a-9", "-a", "9a", "A", "a_b", "", "a.b", "abcdefghijklmnopqrstuvwxyz-0123",
-                           "abcdefghijklmnopqrstuvwxyz-01234"}) {
-    check(pvsched::valid_name(name), document(*info, name));
+  for (const AttributeInfo& info : pvsched::attribute_table()) {
+    if (info.kind != ValueKind::Name) continue;
+    for (const char* name : {"latency", "a", "a-9", "-a", "9a", "A", "a_b", "", "a.b",
+                             "abcdefghijklmnopqrstuvwxyz-0123", "abcdefghijklmnopqrstuvwxyz-01234"}) {
+      check(pvsched::valid_name(name), document(info, name, needed(info)));
+    }
   }
 }
 
@@ -132,7 +133,8 @@ TEST(SchemaAgreement, NamesAndDefaultsInTheSchema) {
     std::string attribute = "//r:element[@name='" + element + "']//r:attribute[@name='" + std::string(info.name) + "']";
     if (evaluate("count(" + attribute + ")") == "0" || info.name == "unit") continue;
     std::string declared = evaluate("string(" + attribute + "[@a:defaultValue]/@a:defaultValue)");
-    std::string expected = info.mandatory ? "" : pvsched::default_text(info);
+    const bool none = info.mandatory || (info.kind == ValueKind::Name && info.fallback_name.empty());
+    std::string expected = none ? "" : pvsched::default_text(info);
     if (info.kind == ValueKind::Time) expected = std::to_string(info.fallback / pvsched::kUnitNs[1]);
     STRCMP_EQUAL_TEXT(expected.c_str(), declared.c_str(), attribute.c_str());
   }

@@ -63,9 +63,18 @@ TEST(Config, faults_name_line_value_and_what_is_allowed) {
   STRCMP_EQUAL("f.conf:2: [log] level=loud: allowed are debug, info, warning, error",
                fault("[log]\nlevel=loud\n").c_str());
   STRCMP_EQUAL("f.conf:2: [log] colour=yes: allowed keys are level target", fault("[log]\ncolour=yes\n").c_str());
-  STRCMP_EQUAL("f.conf:1: [extra]: allowed groups are daemon, policy, libvirt, log", fault("[extra]\na=b\n").c_str());
+  STRCMP_EQUAL("f.conf:1: [extra]: allowed groups are daemon, policy, libvirt, log, tags",
+               fault("[extra]\na=b\n").c_str());
   STRCMP_EQUAL("f.conf:2: [libvirt] uri=system: allowed is a libvirt URI, as qemu:///system, or none",
                fault("[libvirt]\nuri=system\n").c_str());
+}
+
+TEST(Config, tags_are_names_with_integers) {
+  auto reading = read("[tags]\nnight-batch=16\nday=65535\n");
+  CHECK(reading.faults.empty());
+  CHECK((reading.config.tags == OwnTags{{"night-batch", 16}, {"day", 65535}}));
+  STRCMP_EQUAL("f.conf:2: [tags] day=3: allowed is a whole number from 16 to 65535", fault("[tags]\nday=3\n").c_str());
+  STRCMP_EQUAL("f.conf:2: [tags] offline=16: this name is known already, as 2", fault("[tags]\noffline=16\n").c_str());
 }
 
 TEST(Config, all_faults_are_told_and_the_good_keys_taken) {

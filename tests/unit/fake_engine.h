@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 
 #include <map>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -63,6 +64,15 @@ class FakeEngine : public Engine {
     calls.push_back("remove_vm");
     vms.erase(vm);
   }
+  void set_tag(VmId vm, unsigned id, std::uint32_t tag) override {
+    calls.push_back("set_tag " + std::to_string(id) + " " + std::to_string(tag));
+    if (auto it = vms.at(vm).vcpus.find(id); it != vms.at(vm).vcpus.end()) it->second.tag = tag;
+  }
+  Status count_other(pid_t tid) override {
+    return others.insert(tid).second ? Status() : Error("counted already", EEXIST);
+  }
+  void forget_other(pid_t tid) override { others.erase(tid); }
+  unsigned foreground() const override { return static_cast<unsigned>(others.size()); }
   void set_enabled(bool on) override { enabled_ = on; }
   bool enabled() const override { return enabled_; }
   std::vector<PolicyInfo> policies() const override { return loaded; }
@@ -109,6 +119,7 @@ class FakeEngine : public Engine {
 
   std::vector<std::string> calls;
   std::map<VmId, Vm> vms;
+  std::set<pid_t> others;
   std::size_t max_vms = PVS_MAX_VMS;
   std::string refuse_vcpu;
   std::vector<std::string> misbehaving;  ///< sentences for the next look

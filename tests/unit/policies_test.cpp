@@ -6,6 +6,7 @@
 #include "policies/audio.bpf.c"
 #include "policies/batch.bpf.c"
 #include "policies/mirror.bpf.c"
+#include "policies/tagged.bpf.c"
 
 namespace {
 
@@ -101,4 +102,37 @@ TEST(Policies, audio_lets_go_of_a_guest_whose_word_is_bad) {
   policy = pvs_policy_audio;
   learn(2 * kMs);
   LONGS_EQUAL(PVSCHED_CLASS_BASELINE, tell(PVS_EV_TIMER, 2 * kMs, PVS_NEED_BAD));
+}
+
+TEST(Policies, tagged_background_gives_way_while_a_foreground_thread_wants_a_cpu_and_a_little_longer) {
+  policy = pvs_policy_tagged;
+  event.tag = PVS_TAG_BACKGROUND;
+  LONGS_EQUAL(PVSCHED_CLASS_BASELINE, tell(PVS_EV_PREEMPTED, kMs, PVS_NEED_VALID | PVS_NEED_CRITICAL, kTask));
+  event.foreground = 1;
+  LONGS_EQUAL(PVSCHED_CLASS_YIELD, tell(PVS_EV_FOREGROUND, kMs));
+  LONGS_EQUAL(PVSCHED_NICE_MAX, pvs_decision_nice(wish.body));
+  event.foreground = 0;
+  LONGS_EQUAL(PVSCHED_CLASS_YIELD, tell(PVS_EV_PREEMPTED, kMs));
+  LONGS_EQUAL(event.now - kMs + PVS_TAGGED_LINGER_NS, wish.at);
+  LONGS_EQUAL(PVSCHED_CLASS_BASELINE, tell(PVS_EV_TIMER, PVS_TAGGED_LINGER_NS - kMs));
+  CHECK(wish.at == PVS_NEVER);
+}
+
+TEST(Policies, tagged_serves_all_others_by_what_they_need) {
+  policy = pvs_policy_tagged;
+  event.foreground = 1;
+  for (__u32 tag : {PVS_TAG_FOREGROUND, PVS_TAG_NONE, PVS_TAG_OWN_MIN}) {
+    event.tag = tag;
+    LONGS_EQUAL(PVSCHED_CLASS_CRITICAL, tell(PVS_EV_PREEMPTED, kMs, PVS_NEED_VALID | PVS_NEED_CRITICAL));
+    LONGS_EQUAL(PVSCHED_CLASS_TASK, tell(PVS_EV_GUEST, kMs, PVS_NEED_VALID, kTask));
+  }
+}
+
+TEST(Policies, tagged_leaves_no_reason_of_another_tags_time_over) {
+  policy = pvs_policy_tagged;
+  LONGS_EQUAL(PVSCHED_CLASS_CRITICAL, tell(PVS_EV_SLEEP, kMs));
+  event.tag = PVS_TAG_BACKGROUND;
+  LONGS_EQUAL(PVSCHED_CLASS_BASELINE, tell(PVS_EV_ADMIN, kMs));
+  event.tag = PVS_TAG_NONE;
+  LONGS_EQUAL(PVSCHED_CLASS_BASELINE, tell(PVS_EV_ADMIN, kMs));
 }

@@ -12,6 +12,7 @@
 #include "decide.h"
 #include "sched/attr.h"
 #include "sched/baselines.h"
+#include "sched/group_weight.h"
 #include "sched/rt_group.h"
 
 using namespace pvsched;
@@ -235,4 +236,75 @@ TEST(RtGroup, too_little_left_is_an_error_with_figures_and_changes_nothing) {
   STRCMP_CONTAINS("50000 us of each second are left, 200000 are needed", status.error().text().c_str());
   LONGS_EQUAL(0, machine());
   LONGS_EQUAL(0, notes.size());
+}
+
+TEST_GROUP(GroupWeight) {
+  TemporaryDir dir;
+  RtGroups roots;
+  std::unique_ptr<Baselines> table;
+  WeightEntry* entry = nullptr;
+
+  void setup() override {
+    roots = {dir / "proc", dir / "cgroup"};
+    auto made = Baselines::create(dir / "baselines", 200);
+    CHECK(static_cast<bool>(made));
+    table = std::make_unique<Baselines>(made.take());
+    entry = &(*table)->weights[3];
+  }
+  void version1() {
+    dir.write("cgroup/cpu/cpu.shares", "1024");
+    dir.write("proc/7/cgroup", "4:cpu,cpuacct:/machine/vm/emulator\n0::/\n");
+    for (const char* group : {"machine", "machine/vm", "machine/vm/emulator"})
+      dir.write(std::string("cgroup/cpu/") + group + "/cpu.shares", "1024");
+  }
+  void version2(const std::string& path) {
+    dir.write("cgroup/cgroup.controllers", "cpu");
+    dir.write("proc/7/cgroup", "0::" + path + "\n");
+  }
+};
+
+TEST(GroupWeight, libvirts_layout_names_the_vms_cgroup) {
+  version1();
+  STRCMP_EQUAL((dir / "cgroup/cpu/machine/vm").c_str(), weight_group_of(roots, 7).c_str());
+}
+
+TEST(GroupWeight, libvirts_layout_in_version_2) {
+  version2("/machine.slice/vm.scope/libvirt/emulator");
+  STRCMP_EQUAL((dir / "cgroup/machine.slice/vm.scope").c_str(), weight_group_of(roots, 7).c_str());
+}
+
+TEST(GroupWeight, of_another_qemu_the_uppermost_that_holds_only_it) {
+  version2("/tests/vm/inner");
+  dir.write("cgroup/tests/cgroup.procs", "1\n");
+  for (const char* group : {"tests/vm", "tests/vm/inner"}) {
+    dir.write(std::string("cgroup/") + group + "/cpu.weight", "100");
+    dir.write(std::string("cgroup/") + group + "/cgroup.procs", "");
+  }
+  dir.write("cgroup/tests/vm/inner/cgroup.procs", "7\n");
+  STRCMP_EQUAL((dir / "cgroup/tests/vm").c_str(), weight_group_of(roots, 7).c_str());
+  dir.write("cgroup/tests/vm/inner/cgroup.procs", "7\n8\n");
+  STRCMP_EQUAL("", weight_group_of(roots, 7).c_str());
+}
+
+TEST(GroupWeight, lowered_and_put_back_as_it_was) {
+  version1();
+  dir.write("cgroup/cpu/machine/vm/cpu.shares", "2048");
+  CHECK(note_weight(dir / "cgroup/cpu/machine/vm", *entry));
+  CHECK(set_lowered(*entry, true));
+  LONGS_EQUAL(2, dir.number("cgroup/cpu/machine/vm/cpu.shares"));
+  LONGS_EQUAL(0, restore_all(**table, false));  // as the guardian does
+  LONGS_EQUAL(2048, dir.number("cgroup/cpu/machine/vm/cpu.shares"));
+}
+
+TEST(GroupWeight, what_an_administrator_sets_stays) {
+  version1();
+  CHECK(note_weight(dir / "cgroup/cpu/machine/vm", *entry));
+  dir.write("cgroup/cpu/machine/vm/cpu.shares", "512");
+  CHECK(set_lowered(*entry, true));
+  CHECK(set_lowered(*entry, false));
+  LONGS_EQUAL(512, dir.number("cgroup/cpu/machine/vm/cpu.shares"));
+  CHECK(set_lowered(*entry, true));
+  dir.write("cgroup/cpu/machine/vm/cpu.shares", "700");
+  CHECK(set_lowered(*entry, false));
+  LONGS_EQUAL(700, dir.number("cgroup/cpu/machine/vm/cpu.shares"));
 }
