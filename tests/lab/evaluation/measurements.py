@@ -15,6 +15,7 @@ from .stats import Histogram, pooled
 
 LIMIT_US = 100000  # of the histogram: cyclictest prints every bucket up to there, some seconds in an emulated guest
 RR = "--mlockall -p 8 --policy=rr"
+FAIR = "--mlockall --policy=other"
 REPORT = "/tmp/cyclictest.json"
 # Of the period. With a fifth, the default, a fair scheduler serves the vCPU well enough beside the load.
 AUDIO_WORK = 0.4
@@ -222,14 +223,15 @@ def rivals(bench, preset: Preset, out: Round) -> str:
 
 def tags(bench, preset: Preset, out: Round) -> str:
     """A foreground guest beside a background one that computes without end, by one policy with their tags and without:
-    the real-time cyclictest of the first, alone and beside work of its own, and what of the CPU each guest has."""
+    the fair cyclictest of the first, alone and beside work of its own, and what of the CPU each guest has. A real-time
+    one would be boosted for itself."""
     work = f"lockholder --lock none --threads 1 --interval-us 0 --priority 0 --duration {preset.seconds}"
     front, back = bench.guests[:2]
     for interval, own, tagged in itertools.product(preset.intervals, ("", work), (False, True)):
         with bench.tagged(tagged):
             before = bench.cpu_seconds()
             (report, *beside), (background,) = together(
-                lambda: cyclictest(front.run, interval, preset.seconds, RR, own),
+                lambda: cyclictest(front.run, interval, preset.seconds, FAIR, own),
                 lambda: parse.json_lines(call(back.run, work, preset.seconds)))
             had = [now - then for now, then in zip(bench.cpu_seconds(), before)]
         histogram = parse.cyclictest(report, LIMIT_US)
@@ -241,7 +243,7 @@ def tags(bench, preset: Preset, out: Round) -> str:
         out.add(key, figures, {"latency": histogram})
         out.say(f"round {out.number}: {interval} us, {key['own']}, {key['tags']} tags: "
                 f"p99 {histogram.percentile(.99)[0]:.0f} us, the background's share {figures['share']:.3f}")
-    return f"cyclictest -q {RR} -D {preset.seconds} -i INTERVAL beside {work}"
+    return f"cyclictest -q {FAIR} -D {preset.seconds} -i INTERVAL beside {work}"
 
 
 def timeline(bench, preset: Preset, out: Round) -> str:
