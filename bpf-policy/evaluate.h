@@ -74,24 +74,59 @@ static __always_inline void count(struct pvs_vcpu *v, struct pvs_stats *s,
 	}
 }
 
-static __always_inline void publish_placement(struct pvsched_host_slot *host,
-					      __u32 events)
+static __always_inline void store_placement(const struct pvs_vcpu *v,
+					    __u64 word)
+{
+	__u32 vm = v->vm, slot = v->slot;
+	struct pvsched_host_slot *host = area_slot(&host_areas, vm, slot);
+
+	if (host)
+		*(volatile __u64 *)&host->placement = word;
+}
+
+/* Limits or areas have changed: told anew at the vCPU's next event, or no more. */
+static __always_inline void share_placement(struct pvs_vcpu *v)
+{
+	__u32 vm = v->vm;
+	struct pvs_limits *l = bpf_map_lookup_elem(&limits, &vm);
+
+	v->share = l && l->placement;
+	v->told = 0;
+	if (!v->share)
+		store_placement(v, 0);
+}
+
+/*
+ * The placement word (R11), told by the event's own CPU before anything may
+ * leave the event to another one. A thread's switches follow one another: a
+ * plain store will do. A store that crossed with the end of sharing is undone
+ * by the next switch.
+ */
+static __always_inline void tell_placement(struct pvs_vcpu *v,
+					   enum pvs_event ev)
 {
 	__u64 flags = PVSCHED_PLACEMENT_VALID;
 
-	if (events & PVS_EVENT(PVS_EV_SWITCH_IN))
+	if (!v->share && !v->told)
+		return;
+	if (ev == PVS_EV_SWITCH_IN || (ev == PVS_EV_GUEST && !v->told))
 		flags |= PVSCHED_PLACEMENT_RUNNING;
-	else if (events & PVS_EVENT(PVS_EV_PREEMPTED))
+	else if (ev == PVS_EV_PREEMPTED)
 		flags |= PVSCHED_PLACEMENT_PREEMPTED;
-	else if (events & PVS_EVENT(PVS_EV_SLEEP))
+	else if (ev == PVS_EV_SLEEP)
 		flags |= PVSCHED_PLACEMENT_HALTED;
 	else
 		return;
-	*(volatile __u64 *)&host->placement =
-		(__u64)bpf_get_smp_processor_id()
-			<< PVSCHED_PLACEMENT_CPU_SHIFT |
-		(__u64)bpf_get_numa_node_id() << PVSCHED_PLACEMENT_NODE_SHIFT |
-		flags << PVSCHED_PLACEMENT_FLAGS_SHIFT;
+	v->told = v->share;
+	if (!v->told) {
+		store_placement(v, 0);
+		return;
+	}
+	store_placement(v, (__u64)bpf_get_smp_processor_id()
+					   << PVSCHED_PLACEMENT_CPU_SHIFT |
+				   (__u64)bpf_get_numa_node_id()
+					   << PVSCHED_PLACEMENT_NODE_SHIFT |
+				   flags << PVSCHED_PLACEMENT_FLAGS_SHIFT);
 }
 
 /* The guest's word as a checked need. A global function: the verifier follows
@@ -240,8 +275,6 @@ static __always_inline void step(struct pvs_vcpu *v, __u32 events)
 	count(v, s, &v->outcome, events, now);
 	if (need & PVS_NEED_BAD)
 		s->bad_intents++;
-	if (host)
-		publish_placement(host, events);
 	if (publish(v, box, host, events, now)) {
 		record.index = index;
 		if (bpf_ringbuf_output(&ring, &record, sizeof(record),
@@ -288,6 +321,10 @@ __attribute__((noinline)) int evaluate(__u32 tid, __u32 ev)
 		v->run = pvs_run_after(v->run, ev);
 	if (v->presence.tag || v->presence.counted)
 		other = mark(&v->presence, tid, ev, v->run != PVS_RUN_SLEEPING);
+	if (ev == PVS_EV_ADMIN)
+		share_placement(v);
+	else
+		tell_placement(v, ev);
 	if (old_news(v, ev))
 		return other;
 	if (__sync_lock_test_and_set(&v->busy, 1)) {

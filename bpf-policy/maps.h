@@ -44,7 +44,9 @@ struct pvs_vcpu {
 	__u32 busy;
 	__u32 missed; /* PVS_EVENT()s that nobody has looked at */
 	__u8 run;     /* enum pvs_run, by the last scheduler event */
-	__u8 pad[3];
+	__u8 share;   /* the guest may know where it is; ADMIN's to set */
+	__u8 told;    /* and has been told; else its slot holds 0 */
+	__u8 pad;
 	__u64 seen;	    /* the guest's word at the last step; 0: no area */
 	__u32 quiet;	    /* what would change nothing with that word */
 	__u32 policy_state; /* under which `state` was written */

@@ -25,10 +25,10 @@ struct pvs_limits {
 	__u8 rt_policy;	   /* PVSCHED_SCHED_FIFO or PVSCHED_SCHED_RR */
 	__u8 rt_max;	   /* cap of a task's real-time priority, 0: none */
 	__u8 rt_critical;  /* real-time priority while critical */
-	__s8 nice_min; /* cap of a task's nice; 0: fair tasks do not boost */
-	__u8 debug;    /* 0 quiet, 1 decisions, 2 every event */
-	__u8 policy;   /* slot of its policy, below PVS_POLICY_SLOTS */
-	__u8 pad;
+	__s8 nice_min;	/* cap of a task's nice; 0: fair tasks do not boost */
+	__u8 debug;	/* 0 quiet, 1 decisions, 2 every event */
+	__u8 policy;	/* slot of its policy, below PVS_POLICY_SLOTS */
+	__u8 placement; /* 1: the guest is told where its vCPUs are */
 };
 
 /* Defaults, ranges: one place for the daemon, the schema check and the docs. */

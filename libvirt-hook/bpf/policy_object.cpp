@@ -330,6 +330,7 @@ void Policy::remove_vcpu(unsigned index) {
   pvs_apic_key key{static_cast<__u32>(vcpu.tgid), vcpu.spec.apic_id};
   bpf_map_delete_elem(apics_fd_, &key);
   VmId vm = vcpu.vm;
+  clear_host_slot(vm, vcpu.spec.id);
   vcpus_[index].reset();
   --vms_[vm].vcpus;
   update_only_vcpu(vm);
@@ -369,6 +370,15 @@ unsigned Policy::foreground() const {
   unsigned sum = 0;
   for (const auto& node : globals_->nodes) sum += __atomic_load_n(&node.wanting, __ATOMIC_RELAXED);
   return sum;
+}
+
+// What is under the policy no more has no state and no place.
+void Policy::clear_host_slot(VmId vm, unsigned slot) {
+  __u32 id = 0;
+  if (bpf_map_lookup_elem(host_areas_fd_, &vm, &id)) return;
+  const Fd area(bpf_map_get_fd_by_id(id));
+  const pvsched_host_slot empty{};
+  bpf_map_update_elem(area.get(), &slot, &empty, BPF_ANY);
 }
 
 void Policy::evaluate(unsigned index) {

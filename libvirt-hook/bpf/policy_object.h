@@ -122,6 +122,7 @@ class Policy {
   static std::string fault_in(const Conduct& was, const Conduct& is);
   Status map_shared();
   void filter(unsigned id, int step);
+  void clear_host_slot(VmId vm, unsigned slot);
   Status attach();
   Status run_control(pid_t tid, unsigned what);
   void update_only_vcpu(VmId vm);

@@ -63,10 +63,11 @@ std::string tag_text(const Json& vcpu) {
 }
 
 std::string limits_line(const Json& limits) {
-  return fmt::format("{} up to {}, critical {}; budgets {} critical, {} total, throttle {}; nice from {}",
+  return fmt::format("{} up to {}, critical {}; budgets {} critical, {} total, throttle {}; nice from {}{}",
                      text(limits, "rt_policy"), text(limits, "rt_max"), text(limits, "rt_critical"),
                      time_of(number(limits, "critical_us")), time_of(number(limits, "total_us")),
-                     time_of(number(limits, "throttle_us")), text(limits, "nice_min"));
+                     time_of(number(limits, "throttle_us")), text(limits, "nice_min"),
+                     bool_member(limits, "placement") == true ? "; placement shared" : "");
 }
 
 std::string show_vm(const Json& vm) {

@@ -92,6 +92,7 @@ Json limits_json(const pvs_limits& limits) {
   out["rt_max"] = limits.rt_max;
   out["rt_critical"] = limits.rt_critical;
   out["nice_min"] = limits.nice_min;
+  out["placement"] = limits.placement != 0;
   out["debug"] = limits.debug;
   return out;
 }

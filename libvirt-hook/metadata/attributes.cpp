@@ -125,6 +125,12 @@ constexpr AttributeInfo kAttributes[] = {
      .fallback = kMilliseconds,
      .choices = kUnits,
      .meaning = "unit of the time in this element"},
+    {.element = "placement",
+     .name = "share",
+     .kind = Choice,
+     .fallback = kNo,
+     .choices = kYesNo,
+     .meaning = "`yes`: the guest is told on which CPU and node of the host each of its vCPUs is, and whether it runs"},
     {.element = "vcpu",
      .name = "id",
      .kind = Integer,
@@ -149,8 +155,8 @@ constexpr AttributeInfo kAttributes[] = {
 };
 
 constexpr ElementInfo kChildren[] = {
-    {"policy", false}, {"tag", false},    {"priority", false}, {"boost", false}, {"throttle", false},
-    {"hold", false},   {"inject", false}, {"vcpu", true},      {"debug", false},
+    {"policy", false}, {"tag", false},    {"priority", false},  {"boost", false}, {"throttle", false},
+    {"hold", false},   {"inject", false}, {"placement", false}, {"vcpu", true},   {"debug", false},
 };
 
 constexpr std::size_t kNameMax = 31;

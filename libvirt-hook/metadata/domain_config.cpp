@@ -90,6 +90,7 @@ std::string to_xml(const DomainConfig& config) {
   xml += time_element("throttle", "duration", limits.throttle_ns);
   xml += time_element("hold", "time", limits.hold_ns);
   xml += time_element("inject", "time", limits.inject_ns);
+  xml += "  <pvsched:placement" + attribute("share", yes_no(limits.placement != 0)) + "/>\n";
   for (auto [id, enabled] : config.vcpus) {
     xml += "  <pvsched:vcpu" + attribute("id", std::to_string(id)) + attribute("enabled", yes_no(enabled));
     if (auto it = config.vcpu_tags.find(id); it != config.vcpu_tags.end()) xml += attribute("tag", it->second);

@@ -334,6 +334,8 @@ void ElementReader::read_child(const xmlNode* child, DomainConfig& config) {
     limits.hold_ns = time("time");
   } else if (name == "inject") {
     limits.inject_ns = time("time");
+  } else if (name == "placement") {
+    limits.placement = values.numbers.at("share") == kYes ? 1 : 0;
   } else if (name == "vcpu") {
     read_vcpu(values, config);
   } else if (name == "debug") {

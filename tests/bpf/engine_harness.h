@@ -156,6 +156,11 @@ struct EngineFixture : public Utest {
     CHECK(intent != MAP_FAILED);
     CHECK(state != MAP_FAILED);
   }
+  void share_placement(bool on) {
+    pvs_limits limits = test_limits();
+    limits.placement = on ? 1 : 0;
+    CHECK(static_cast<bool>(engine->set_limits(vm, limits, kDefaultPolicy)));
+  }
   pvs_stats stats() { return engine->status(vm)->vcpus[0].stats; }
 };
 

@@ -82,6 +82,7 @@ TEST(Engine, evaluates_a_word_once_and_a_new_one_at_the_next_event) {
 TEST(Engine, says_where_a_vcpu_is) {  // R11
   Spinner vcpu(1);
   watch(vcpu);
+  share_placement(true);
   const std::uint64_t* placement = state + 1;
   auto is = [&](std::uint64_t flag) {
     constexpr std::uint64_t kCpu = 0xffff;
@@ -95,6 +96,45 @@ TEST(Engine, says_where_a_vcpu_is) {  // R11
   vcpu.sleepy(false);
   Spinner hog(1);
   CHECK(eventually([&] { return is(PVSCHED_PLACEMENT_PREEMPTED); }));
+}
+
+TEST(Engine, says_where_a_vcpu_is_only_if_it_may) {  // R17
+  Spinner vcpu(1), hog(1);
+  watch(vcpu);
+  const volatile std::uint64_t* placement = state + 1;
+  auto switched = [&] {
+    const __u64 before = stats().preemptions;
+    return eventually([&] { return stats().preemptions > before + 2; });
+  };
+  CHECK(switched());
+  UNSIGNED_LONGLONGS_EQUAL(0, *placement);
+  for (int round = 0; round < 20; ++round) {
+    share_placement(true);
+    CHECK(eventually([&] { return *placement != 0; }));
+    share_placement(false);
+    UNSIGNED_LONGLONGS_EQUAL(0, *placement);  // at once
+    CHECK(switched());
+    UNSIGNED_LONGLONGS_EQUAL(0, *placement);
+  }
+}
+
+TEST(Engine, tells_new_areas_where_a_vcpu_is_and_forgets_one_that_goes) {
+  Spinner vcpu(1);
+  watch(vcpu);
+  share_placement(true);
+  vcpu.wake_me(10);  // it is never switched off its CPU: its own doings tell
+  CHECK(eventually([&] { return state[1] != 0; }));
+  auto fds = engine->create_areas(vm, 1);
+  CHECK(static_cast<bool>(fds));
+  auto* fresh = static_cast<const volatile std::uint64_t*>(
+      mmap(nullptr, PVSCHED_PAGE_SIZE, PROT_READ, MAP_SHARED, fds->host.get(), 0));
+  CHECK(fresh != MAP_FAILED);
+  vcpu.wake_me(10);
+  CHECK(eventually([&] { return fresh[1] != 0; }));
+  engine->remove_vcpu(vm, 0);
+  UNSIGNED_LONGLONGS_EQUAL(0, fresh[0]);
+  UNSIGNED_LONGLONGS_EQUAL(0, fresh[1]);
+  munmap(const_cast<std::uint64_t*>(fresh), PVSCHED_PAGE_SIZE);
 }
 
 TEST(Engine, restores_the_exact_baseline) {

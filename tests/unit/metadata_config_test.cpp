@@ -22,6 +22,7 @@ TEST(MetadataConfig, DefaultsAreTheConstants) {
   LONGS_EQUAL(PVS_RT_MAX_DEFAULT, limits.rt_max);
   LONGS_EQUAL(PVS_RT_CRITICAL_DEFAULT, limits.rt_critical);
   LONGS_EQUAL(PVS_NICE_MIN_DEFAULT, limits.nice_min);
+  LONGS_EQUAL(0, limits.placement);
   LONGS_EQUAL(0, limits.debug);
 }
 
