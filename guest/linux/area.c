@@ -206,6 +206,12 @@ static u32 find_slot(const struct pvs_device *pvs, unsigned int cpu)
 	return PVSCHED_NO_CPU;
 }
 
+static void set_slot(unsigned int cpu, u32 nr)
+{
+	per_cpu(slot_of, cpu) = nr;
+	pvs_map_slot(cpu, nr);
+}
+
 u32 pvs_cpu_slot(unsigned int cpu)
 {
 	return READ_ONCE(per_cpu(slot_of, cpu));
@@ -244,10 +250,11 @@ static void bind_all(struct pvs_device *pvs)
 
 	cpus_read_lock();
 	for_each_online_cpu(cpu)
-		per_cpu(slot_of, cpu) = find_slot(pvs, cpu);
+		set_slot(cpu, find_slot(pvs, cpu));
 	pvs->bound = true;
 	on_each_cpu(bind_this_cpu, pvs, 1);
 	cpus_read_unlock();
+	pvs_map_show(pvs);
 }
 
 /* "clear" says that the areas are still there: take the intents back. */
@@ -260,8 +267,9 @@ void pvs_unbind(struct pvs_device *pvs, bool clear)
 		on_each_cpu(unbind_this_cpu, clear ? pvs : NULL, 1);
 	pvs->bound = false;
 	for_each_possible_cpu(cpu)
-		per_cpu(slot_of, cpu) = PVSCHED_NO_CPU;
+		set_slot(cpu, PVSCHED_NO_CPU);
 	cpus_read_unlock();
+	pvs_map_hide();
 	if (pvs->hooked)
 		pvs_hooks_off();
 	pvs->hooked = false;
@@ -356,7 +364,7 @@ static int cpu_comes(unsigned int cpu)
 
 	if (!pvs || !pvs->bound)
 		return 0;
-	per_cpu(slot_of, cpu) = find_slot(pvs, cpu);
+	set_slot(cpu, find_slot(pvs, cpu));
 	bind_this_cpu(pvs);
 	return 0;
 }
@@ -367,7 +375,7 @@ static int cpu_goes(unsigned int cpu)
 
 	if (pvs && pvs->bound)
 		unbind_this_cpu(pvs);
-	per_cpu(slot_of, cpu) = PVSCHED_NO_CPU;
+	set_slot(cpu, PVSCHED_NO_CPU);
 	return 0;
 }
 

@@ -23,4 +23,13 @@
 		struct task_struct *next
 #endif
 
+/*
+ * vm_flags are changed by functions from 6.3 (April 2023) on. Can go with
+ * support for 6.1 LTS.
+ */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 3, 0)
+#define vm_flags_mod(vma, set, clear) \
+	((vma)->vm_flags = ((vma)->vm_flags | (set)) & ~(clear))
+#endif
+
 #endif /* PVS_COMPAT_H */

@@ -337,18 +337,28 @@ static struct pci_driver pvs_driver = {
 
 static int __init pvs_init(void)
 {
-	int ret = pvs_area_init();
+	int ret = pvs_map_init();
 
 	if (ret) {
-		pr_err("no CPU hot-plug state: %pe\n", ERR_PTR(ret));
+		pr_err("no device for programs: %pe\n", ERR_PTR(ret));
 		return ret;
+	}
+	ret = pvs_area_init();
+	if (ret) {
+		pr_err("no CPU hot-plug state: %pe\n", ERR_PTR(ret));
+		goto map;
 	}
 	pvs_stats_init();
 	ret = pci_register_driver(&pvs_driver);
-	if (ret) {
-		pvs_stats_exit();
-		pvs_area_exit();
-	}
+	if (ret)
+		goto stats;
+	return 0;
+
+stats:
+	pvs_stats_exit();
+	pvs_area_exit();
+map:
+	pvs_map_exit();
 	return ret;
 }
 
@@ -357,6 +367,7 @@ static void __exit pvs_exit(void)
 	pci_unregister_driver(&pvs_driver);
 	pvs_stats_exit();
 	pvs_area_exit();
+	pvs_map_exit();
 }
 
 module_init(pvs_init);

@@ -9,6 +9,7 @@
  *   intent.c  the intent word: composed, stored, rung for
  *   filter.c  which needs are told: parameters
  *   sysfs.c   attributes; stats.c  debugfs
+ *   mapping.c the host area for programs: /dev/pvsched
  */
 #ifndef PVS_PVSCHED_H
 #define PVS_PVSCHED_H
@@ -101,6 +102,13 @@ bool pvs_task_is_told(const struct task_struct *p);
 extern const struct attribute_group *pvs_groups[];
 int pvs_cpus_add(struct pvs_device *pvs);
 void pvs_cpus_remove(void);
+
+/* mapping.c */
+void pvs_map_show(const struct pvs_device *pvs);
+void pvs_map_hide(void);
+void pvs_map_slot(unsigned int cpu, u32 slot);
+int pvs_map_init(void);
+void pvs_map_exit(void);
 
 /* stats.c */
 void pvs_stats_init(void);

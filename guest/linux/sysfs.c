@@ -110,7 +110,8 @@ static unsigned int cpu_of(struct kobject *kobj)
 	}                                                                    \
 	static struct kobj_attribute cpu_##attr = __ATTR_RO(attr)
 
-static const char *const classes[] = { "baseline", "task", "critical" };
+static const char *const classes[] = { "baseline", "task", "critical",
+				       "yield" };
 static const char *const policies[] = {
 	[PVSCHED_SCHED_OTHER] = "other", [PVSCHED_SCHED_FIFO] = "fifo",
 	[PVSCHED_SCHED_RR] = "rr",	 [PVSCHED_SCHED_BATCH] = "batch",
@@ -133,17 +134,25 @@ CPU_SHOW(host_node, "%u\n", (u16)(PLACE(kobj) >> PVSCHED_PLACEMENT_NODE_SHIFT));
 CPU_SHOW(placement, "%#x\n",
 	 (u8)(PLACE(kobj) >> PVSCHED_PLACEMENT_FLAGS_SHIFT));
 
-static struct attribute *cpu_attrs[] = { &cpu_slot.attr,
-					 &cpu_intent.attr,
-					 &cpu_class.attr,
-					 &cpu_policy.attr,
-					 &cpu_nice.attr,
-					 &cpu_rt.attr,
-					 &cpu_flags.attr,
-					 &cpu_host_cpu.attr,
-					 &cpu_host_node.attr,
-					 &cpu_placement.attr,
-					 NULL };
+static const char *placement_name(u64 word)
+{
+	u8 flags = word >> PVSCHED_PLACEMENT_FLAGS_SHIFT;
+
+	if (!(flags & PVSCHED_PLACEMENT_VALID))
+		return "unknown";
+	if (flags & PVSCHED_PLACEMENT_RUNNING)
+		return "running";
+	return flags & PVSCHED_PLACEMENT_PREEMPTED ? "preempted" : "halted";
+}
+
+CPU_SHOW(host_state, "%s\n", placement_name(PLACE(kobj)));
+
+static struct attribute *cpu_attrs[] = {
+	&cpu_slot.attr,	      &cpu_intent.attr,	   &cpu_class.attr,
+	&cpu_policy.attr,     &cpu_nice.attr,	   &cpu_rt.attr,
+	&cpu_flags.attr,      &cpu_host_cpu.attr,  &cpu_host_node.attr,
+	&cpu_host_state.attr, &cpu_placement.attr, NULL
+};
 ATTRIBUTE_GROUPS(cpu);
 
 static void cpu_release(struct kobject *kobj)

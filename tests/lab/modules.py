@@ -15,7 +15,7 @@ from kernels import SUITES, Kernel, fetch
 
 TOP = Path(__file__).resolve().parents[2]
 SOURCES = TOP / "guest" / "linux"
-HEADER = TOP / "include" / "pvsched" / "abi.h"
+HEADERS = [TOP / "include" / "pvsched" / name for name in ("abi.h", "placement.h")]
 
 def build(kernel: Kernel) -> Path:
     """pvsched.ko for this kernel, made anew only when a source has changed.
@@ -44,7 +44,7 @@ def build(kernel: Kernel) -> Path:
 
 def _digest(kernel: Kernel) -> str:
     digest = hashlib.sha256(kernel.release.encode())
-    for path in sorted([*SOURCES.glob("*.[ch]"), SOURCES / "Kbuild", SOURCES / "Makefile", HEADER]):
+    for path in sorted([*SOURCES.glob("*.[ch]"), SOURCES / "Kbuild", SOURCES / "Makefile", *HEADERS]):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 

@@ -29,6 +29,7 @@ LIMITS = f"""<pvsched xmlns="{NAMESPACE}">
   {TIMES}
 </pvsched>
 """
+SHARING = LIMITS.replace("</pvsched>", """  <placement share="yes"/>\n</pvsched>""")  # R11
 
 
 def guest_image(kernel, builddir) -> Path:
@@ -36,7 +37,8 @@ def guest_image(kernel, builddir) -> Path:
     programs = Path(builddir, "tests/lab/programs")
     return image(kernel, PROGRAMS, {"pvsched.ko": modules.build(kernel),
                                     "bin/selftest.sh": HERE.parents[1] / "guest/linux/tests/selftest.sh",
-                                    "bin/glitch": programs / "glitch", "bin/lockholder": programs / "lockholder"})
+                                    **{f"bin/{name}": programs / name
+                                       for name in ("glitch", "lockholder", "placement")}})
 
 
 class Rig:
@@ -49,15 +51,17 @@ class Rig:
         self.initrd = guest_image(self.kernel, self.options.builddir)
         self.limits = os.path.join(self.host.dir, "limits.xml")
         write(self.limits, LIMITS)
+        self.sharing = os.path.join(self.host.dir, "sharing.xml")
+        write(self.sharing, SHARING)
 
     @contextlib.contextmanager
-    def guest(self, name="linux", cpus=2, driver="bar", host_cpu=None, **more):
+    def guest(self, name="linux", cpus=2, driver="bar", host_cpu=None, limits=None, **more):
         """Context: a running guest that pvschedd serves. `driver`: the transport it is loaded with, or None.
-        `host_cpu`: where all its vCPUs are pinned."""
+        `host_cpu`: where all its vCPUs are pinned. `limits`: the file of its element, if not the usual one."""
         with LinuxGuest(self.kernel, self.initrd, name=name, accel=self.accel, cpus=cpus,
                         plugin=self.host.plugin, **more) as guest:
             self.pin(guest, host_cpu)
-            with self.served(guest):
+            with self.served(guest, limits):
                 if driver:
                     self.load(guest, driver)
                 yield guest
@@ -69,9 +73,9 @@ class Rig:
             os.sched_setaffinity(tid, {host_cpu})
 
     @contextlib.contextmanager
-    def served(self, guest):
+    def served(self, guest, limits=None):
         """Context: pvschedd serves the guest."""
-        self.daemon.ctl("attach", "--qmp", guest.qmp_path, "--name", guest.name, "--limits", self.limits)
+        self.daemon.ctl("attach", "--qmp", guest.qmp_path, "--name", guest.name, "--limits", limits or self.limits)
         try:
             self.daemon.wait_active(guest.name, device=True)
             yield

@@ -17,7 +17,7 @@ from linux_guest import CMDLINE, DomainGuest, LinuxGuest  # noqa: E402
 from testbed.checks import check, main, say  # noqa: E402
 from testbed.domain import Domain  # noqa: E402
 from testbed.load import Hogs  # noqa: E402
-from testbed.util import Skip, run, setting, wait_for  # noqa: E402
+from testbed.util import Failure, Skip, run, setting, wait_for  # noqa: E402
 
 KVM_SOURCES = ["kvm_exit", "kvm_entry", "kvm_userspace_exit", "kvm_halt_poll_ns", "kvm_apic_accept_irq"]
 
@@ -206,6 +206,75 @@ class Memory:
             check(self.held - before.held <= self.ROOM, "the guest's kernel keeps memory")
 
 
+def placement_bar(bench):
+    """The guest is told where its CPUs are if it may be, in sysfs and in mappings: BAR transport."""
+    _placement(bench, "bar")
+
+
+def placement_gpa(bench):
+    """The same: GPA transport."""
+    _placement(bench, "gpa")
+
+
+def _placement(bench, transport):
+    r = rig(bench)
+    with r.guest(f"place-{transport}", driver=transport) as guest:
+        say("untold: " + guest.run("placement show").replace("\n", "; "))
+        _check_refused(guest)
+        guest.run("placement watch >/tmp/watch & echo $! >/tmp/watcher")
+        _watched(guest, "untold")
+        _serve_again(bench, guest, r.sharing)  # the mapping stays, the areas are others
+        _watched(guest, "untold( remapped)* told")
+        for cpu in (0, 1, 0):
+            r.pin(guest, cpu)
+            wait_for(f"the guest sees that it was moved to CPU {cpu}",
+                     lambda: guest.run(f"cat {DEVICE}/cpu0/host_cpu") == str(cpu), 30, 0.1)
+        shown = guest.run(f"cd {DEVICE}/cpu0; cat host_cpu host_node host_state placement; placement show").split("\n")
+        say("told: " + "; ".join(shown))
+        check(shown[1] == "0", "a node that there is not")
+        check(shown[2] in ("running", "preempted", "halted") and shown[3] in ("0x81", "0x82", "0x84"), "no such state")
+        name = os.path.basename(guest.run(f"echo {DEVICE}"))
+        busy, said = guest.try_run("rmmod pvsched")
+        check(busy, f"a module whose mapping is in use was unloaded: {said}")
+        gone = "(remapped untold|untold remapped)"
+        for _ in range(bench.options.repeat):
+            guest.run(f"echo {name} >/sys/bus/pci/drivers/pvsched/unbind")
+            _watched(guest, f".* told {gone}")
+            guest.run(f"echo {name} >/sys/bus/pci/drivers/pvsched/bind")
+            _watched(guest, f".* told {gone} remapped told")
+        guest.qmp("device_del", id="pvsched0")
+        guest.qmp.wait_event("DEVICE_DELETED")
+        _watched(guest, f".* told {gone}")
+        guest.run("kill $(cat /tmp/watcher)")
+        guest.run("until rmmod pvsched; do sleep 0.1; done")
+        check_well(guest)
+
+
+def _serve_again(bench, guest, limits):
+    bench.daemon.ctl("detach", "--qmp", guest.qmp_path)
+    bench.daemon.ctl("attach", "--qmp", guest.qmp_path, "--name", guest.name, "--limits", limits)
+    bench.daemon.wait_active(guest.name, device=True)
+    rig(bench).wait_bound(guest)
+
+
+def _check_refused(guest):
+    status, output = guest.try_run("placement refuse")
+    for line in output.splitlines():
+        say(line)
+    check(status == 0 and "map behind it: " in output, "something was not refused")
+    check(guest.run("stat -c %a /dev/pvsched") == "400", "others may open the device")
+
+
+def _watched(guest, words):
+    """Waits until the watcher, whose mapping stays all the time, has seen just this."""
+    def seen():
+        return " ".join(guest.run("cat /tmp/watch").split())
+    try:
+        wait_for(f"the mapping shows: {words}", lambda: re.fullmatch(words, seen()), 30, 0.2)
+    except Failure as failure:
+        raise Failure(f"{failure}; it showed: {seen()}") from failure
+
+
 def migration(bench):
     """Live migration between two QEMUs under cyclictest: boosted before and after, nothing stays on the old side."""
     _migrations(bench, "bar", max(1, bench.options.repeat // 2))
@@ -295,7 +364,8 @@ def arguments(parser):
 # guest only.
 SETS = {"host": [sources, upgraded_while_running, gpa, domain, migration],
         "older-host": [sources, upgraded_while_running, gpa],
-        "guest": [selftest_bar, selftest_gpa, loops_bar, loops_gpa, migration, migration_gpa, save_and_restore]}
+        "guest": [selftest_bar, selftest_gpa, placement_bar, placement_gpa, loops_bar, loops_gpa, migration,
+                  migration_gpa, save_and_restore]}
 
 if __name__ == "__main__":
     chosen = argparse.ArgumentParser(add_help=False)

@@ -18,10 +18,11 @@
 #include <unistd.h>
 
 #include "measure.h"
+#include "pvsched/placement.h"
 
-enum kind { SPIN, MUTEX, PI_MUTEX, KERNEL, NONE, KINDS };
+enum kind { SPIN, PLACED, MUTEX, PI_MUTEX, KERNEL, NONE, KINDS };
 
-static const char* const kind_names[KINDS] = {"spin", "mutex", "pi-mutex", "kernel", "none"};
+static const char* const kind_names[KINDS] = {"spin", "placed", "mutex", "pi-mutex", "kernel", "none"};
 
 struct options {
   enum kind kind;
@@ -41,6 +42,8 @@ struct thread {
 
 static atomic_bool stop;
 static atomic_flag spinlock = ATOMIC_FLAG_INIT;
+static struct pvsched_spinlock placed;
+static const struct pvsched_map* map;
 static pthread_mutex_t mutex;
 
 static void usage(FILE* out) {
@@ -48,11 +51,13 @@ static void usage(FILE* out) {
           "usage: lockholder [--lock KIND] [--threads N] [--hold-us N] [--think-us N] [--interval-us N]\n"
           "                  [--duration S] [--priority N] [--holder-priority N]\n"
           "Threads contend for a lock; an urgent thread on CPU 0 measures its waits. One line of JSON.\n"
-          "  --lock KIND          spin: a spinlock of its own; mutex, pi-mutex: pthread's, without and\n"
-          "                       with priority inheritance; kernel: the spinlock of the process's\n"
-          "                       table of files, by dup and close; none: no lock at all, just\n"
-          "                       background load that is counted (default spin)\n"
-          "  --threads N          holders, on the CPUs from 1 in turn (default: one for each)\n"
+          "  --lock KIND          spin: a spinlock of its own; placed: one that sleeps while the host has\n"
+          "                       preempted the holder's CPU, which needs the driver; mutex, pi-mutex:\n"
+          "                       pthread's, without and with priority inheritance; kernel: the\n"
+          "                       spinlock of the process's table of files, by dup and close; none: no\n"
+          "                       lock at all, just background load that is counted (default spin)\n"
+          "  --threads N          holders, in turn on the CPUs, but for 0 if the urgent thread is there\n"
+          "                       (default: one for each)\n"
           "  --hold-us N          CPU time with the lock (default 50); none of it for kernel\n"
           "  --think-us N         CPU time between two holds (default 50)\n"
           "  --interval-us N      of the urgent thread (default 1000); 0: no such thread\n"
@@ -79,6 +84,8 @@ static void lock(enum kind kind) {
     while (atomic_flag_test_and_set_explicit(&spinlock, memory_order_acquire)) {
       __builtin_ia32_pause();
     }
+  } else if (kind == PLACED) {
+    pvsched_lock(&placed, map, PVSCHED_SPIN_FOREVER);
   } else if (kind == MUTEX || kind == PI_MUTEX) {
     pthread_mutex_lock(&mutex);
   }
@@ -87,6 +94,8 @@ static void lock(enum kind kind) {
 static void unlock(enum kind kind) {
   if (kind == SPIN) {
     atomic_flag_clear_explicit(&spinlock, memory_order_release);
+  } else if (kind == PLACED) {
+    pvsched_unlock(&placed);
   } else if (kind == MUTEX || kind == PI_MUTEX) {
     pthread_mutex_unlock(&mutex);
   }
@@ -123,8 +132,9 @@ static void operation(struct thread* t) {
 static void* holder(void* arg) {
   struct thread* t = arg;
   int cpus = (int)sysconf(_SC_NPROCESSORS_ONLN);
+  int kept = t->options->interval_ns && cpus > 1; /* for the urgent thread */
 
-  bind_to_cpu(cpus > 1 ? 1 + t->number % (cpus - 1) : 0);
+  bind_to_cpu(kept + t->number % (cpus - kept));
   set_priority(t->options->holder_priority);
   while (!atomic_load_explicit(&stop, memory_order_relaxed)) {
     operation(t);
@@ -168,7 +178,7 @@ static enum kind kind_of(const char* name) {
       return k;
     }
   }
-  fprintf(stderr, "--lock %s: there are spin, mutex, pi-mutex, kernel, none\n", name);
+  fprintf(stderr, "--lock %s: there are spin, placed, mutex, pi-mutex, kernel, none\n", name);
   exit(2);
 }
 
@@ -188,7 +198,6 @@ static struct options parse(int argc, char** argv) {
   };
   int cpus = (int)sysconf(_SC_NPROCESSORS_ONLN);
   struct options o = {.kind = SPIN,
-                      .threads = cpus > 1 ? cpus - 1 : 1,
                       .urgent_priority = 80,
                       .seconds = 10,
                       .hold_ns = 50 * NS_PER_US,
@@ -222,8 +231,11 @@ static struct options parse(int argc, char** argv) {
     usage(stderr);
     exit(2);
   }
-  if (cpus < 2 && o.kind == SPIN && o.interval_ns) {
-    fprintf(stderr, "--lock spin: an urgent thread that spins on the only CPU would wait for ever\n");
+  if (!o.threads) {
+    o.threads = o.interval_ns && cpus > 1 ? cpus - 1 : cpus;
+  }
+  if (cpus < 2 && (o.kind == SPIN || o.kind == PLACED) && o.interval_ns) {
+    fprintf(stderr, "--lock spin, placed: an urgent thread that spins on the only CPU would wait for ever\n");
     exit(2);
   }
   return o;
@@ -251,6 +263,10 @@ int main(int argc, char** argv) {
 
   if (!threads || mlockall(MCL_CURRENT | MCL_FUTURE) != 0) {
     perror("memory");
+    return 1;
+  }
+  if (o.kind == PLACED && !(map = pvsched_map_open())) {
+    perror(PVSCHED_MAP_DEVICE);
     return 1;
   }
   init_mutex(o.kind == PI_MUTEX);
