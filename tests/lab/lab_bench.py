@@ -162,7 +162,8 @@ def open_bench(rig: Rig, measurement):
     """Context: a bench with the guests that a measurement asks for."""
     with contextlib.ExitStack() as stack:
         where = os.cpu_count() - 1 if measurement.same_cpu else None
-        guests = [stack.enter_context(rig.guest(f"bench{i}", cpus=measurement.vcpus, host_cpu=where))
+        limits = rig.sharing if measurement.sharing else rig.limits
+        guests = [stack.enter_context(rig.guest(f"bench{i}", cpus=measurement.vcpus, host_cpu=where, limits=limits))
                   for i in range(measurement.guests)]
         try:
             bench = LabBench(rig, guests)

@@ -171,6 +171,18 @@ def lockholder(measured, name, svgs):
          "operations/s"], rows))
 
 
+def placement(measured, name, svgs):
+    cells = measured["cells"]
+    rows = [[cell["load"], cell["lock"], number(statistics.median(r["operations_s"] for r in cell["rounds"])),
+             *(figure(cell["pooled"]["wait"], n) for n in ("p50_us", "p99_us", "max_us"))] for cell in cells]
+    gains = [[load, lock, *(ratio(judge.placed_ratio(cells, load, lock, what)) for what in ("operations_s", "p99_us"))]
+             for load in values_of(cells, "load") for lock in ("spin", "mutex")]
+    return part("placement", command=measured["command"],
+                locks=table(["load", "lock", "operations/s", "wait p50 µs", "p99 µs", "maximum µs"], rows),
+                gains=table(["load", "placed against", "operations, placed over it", "wait p99, it over placed"],
+                            gains))
+
+
 def rivals(measured, name, svgs):
     cells = measured["cells"]
     rows = []
@@ -211,7 +223,7 @@ def timeline(measured, name, svgs):
 
 
 SECTIONS = {"latency": latency, "latency-rr": latency_rr, "audio": audio, "throughput": throughput,
-            "lockholder": lockholder, "rivals": rivals, "tags": tags, "timeline": timeline}
+            "lockholder": lockholder, "placement": placement, "rivals": rivals, "tags": tags, "timeline": timeline}
 
 
 def bounds(result):

@@ -47,8 +47,9 @@ class FakeGuest:
                       "wake": histogram(10.0), "full": histogram(500.0)}]
         elif command.startswith("lockholder"):
             kernel = "--lock kernel" in command
-            lines = [{"operations_per_s": 8000.0, "urgent": {"wake": histogram(20.0), "wait": histogram(30.0)},
-                      "holders": {"wait": histogram(40.0), "hold": histogram(50.0, 0 if kernel else 100)}}]
+            wait = 4000.0 if "--lock spin" in command else 40.0
+            lines = [{"operations_per_s": 320000 / wait, "urgent": {"wake": histogram(20.0), "wait": histogram(30.0)},
+                      "holders": {"wait": histogram(wait), "hold": histogram(50.0, 0 if kernel else 100)}}]
         elif "hackbench" in command:
             return 0, f"Running in process mode\nTime: {1.01 if self.bench.loaded else 1.0:.3f}\n"
         elif "perf bench" in command:

@@ -204,6 +204,21 @@ def lockholder(bench, preset: Preset, out: Round) -> str:
     return f"lockholder --lock KIND --duration {preset.seconds}"
 
 
+def placement(bench, preset: Preset, out: Round) -> str:
+    """Locks in user space between two vCPUs that share a CPU of the host: one that spins, one that looks at the
+    holder's placement, one that always sleeps. The policy is off: what is shown is what the guest does by itself."""
+    options = f"--threads 2 --interval-us 0 --priority 0 --duration {preset.seconds}"
+    for load, lock in itertools.product(("idle", "busy"), ("spin", "placed", "mutex")):
+        command = f"lockholder --lock {lock} {options}"
+        report, _ = segment(bench, load, "vanilla",
+                            lambda: parse.json_lines(call(bench.guests[0].run, command, preset.seconds))[0])
+        wait = parse.program_histogram(report["holders"]["wait"])
+        out.add({"load": load, "lock": lock}, {"operations_s": report["operations_per_s"]}, {"wait": wait})
+        out.say(f"round {out.number}: {load} {lock}: {report['operations_per_s']:.0f} operations/s, "
+                f"wait p99 {wait.percentile(.99)[0]:.0f} us")
+    return f"lockholder --lock KIND {options}"
+
+
 def rivals(bench, preset: Preset, out: Round) -> str:
     """Two guests that compete, each with a real-time cyclictest beside background work that is not urgent. Not under
     static priority, for the reason given at lockholder()."""
@@ -267,13 +282,15 @@ def hooks(bench, _: Preset) -> dict:
 @dataclasses.dataclass(frozen=True)
 class Measurement:
     """A measurement: its round, what is found once for all rounds, how many rounds a preset wants, and which guests it
-    needs. With `same_cpu` all vCPUs and the host's load share one CPU. With a `policy` the guests are served by that
-    one, each in a cgroup of its own, as libvirt does it; else by the default."""
+    needs. With `same_cpu` all vCPUs and the host's load share one CPU, with `sharing` the guests are told where theirs
+    are. With a `policy` the guests are served by that one, each in a cgroup of its own, as libvirt does it; else by the
+    default."""
     run: Callable
     guests: int = 1
     vcpus: int = 1
     same_cpu: bool = False
     policy: str = ""
+    sharing: bool = False
     setup: Callable = lambda bench, preset: {}
     wanted: Callable[[Preset], int] = lambda preset: preset.rounds
 
@@ -285,6 +302,7 @@ MEASUREMENTS = {
     # As many rounds that begin with the driver as without. One vCPU: where the guest puts its tasks decides all else.
     "throughput": Measurement(throughput, setup=hooks, wanted=lambda preset: 2 * preset.rounds),
     "lockholder": Measurement(lockholder, vcpus=4),
+    "placement": Measurement(placement, vcpus=2, same_cpu=True, sharing=True),
     "rivals": Measurement(rivals, guests=2, same_cpu=True),
     "tags": Measurement(tags, guests=2, same_cpu=True, policy="tagged"),
     "timeline": Measurement(timeline, wanted=lambda preset: 1),

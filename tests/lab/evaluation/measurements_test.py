@@ -136,7 +136,7 @@ class Verdicts(unittest.TestCase):
         result, _ = evaluated(HELPS)
         out = verdicts.verdicts(result)
         self.assertEqual([v for v in out if v["met"] is not True], [])
-        self.assertEqual(len(out), 2 * 2 * 6 + 2 + 2)
+        self.assertEqual(len(out), 2 * 2 * 6 + 2 + 2 + 2)
 
     def test_a_policy_that_does_nothing_does_not_meet_them(self):
         result, _ = evaluated(USELESS)
@@ -163,6 +163,16 @@ class Verdicts(unittest.TestCase):
         self.assertFalse(self.met(result, "latency", "host's busy p99"))
         self.assertFalse(self.met(result, "throughput", "hackbench"))
         self.assertFalse(self.met(result, "throughput", "sched pipe"))
+
+    def test_placement_that_is_worth_nothing(self):
+        result, _ = evaluated(names=["placement"])
+        self.assertTrue(self.met(result, "placement", "over spin"))
+        cells = result["measurements"]["placement"]["cells"]
+        self.assertEqual(verdicts.placed_ratio(cells, "busy", "spin", "p99_us")["median"], 100)
+        for cell in cells:
+            for one in cell["rounds"] if cell["lock"] == "placed" else []:
+                one["operations_s"] = 80.0
+        self.assertFalse(self.met(result, "placement", "over spin"))
 
     def test_the_median_is_judged_and_the_worst_is_kept(self):
         found = verdicts.judge("g", "t", "<=", 1.1, {"median": 1.0, "worst": 3.0})

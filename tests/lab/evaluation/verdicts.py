@@ -160,11 +160,28 @@ def throughput_verdicts(measured: dict) -> list[Verdict]:
                   driver_cost(measured["cells"], program)) for program in ("hackbench", "sched pipe")]
 
 
+def placed_ratio(cells: list[dict], load: str, lock: str, figure: str = "operations_s") -> dict | None:
+    """What a lock that knows the placement gains over another: operations, or p99 of the wait of the other over its
+    own."""
+    rounds = [pick(cells, load=load, lock=name) for name in ("placed", lock)]
+    if figure == "operations_s":
+        return stats.ratio(*([r[figure] for r in each] for each in rounds), True)
+    own, other = (series(cells, figure, high=name == "placed", histogram="wait", load=load, lock=name)
+                  for name in ("placed", lock))
+    return stats.ratio(other, own, True)
+
+
+def placement_verdicts(measured: dict) -> list[Verdict]:
+    """Both loads: knowing the placement is worth something."""
+    return [judge("placement", f"{load}: operations, placed over spin", ">", 1.0,
+                  placed_ratio(measured["cells"], load, "spin")) for load in ("idle", "busy")]
+
+
 def verdicts(result: dict) -> list[dict]:
     """Of one evaluation's JSON. A measurement that was asked for and is not in it has one verdict that is not met."""
     judges = {"latency": lambda m: latency_verdicts(m, "latency"),
               "latency-rr": lambda m: latency_verdicts(m, "latency, real-time task"),
-              "audio": audio_verdicts, "throughput": throughput_verdicts}
+              "audio": audio_verdicts, "throughput": throughput_verdicts, "placement": placement_verdicts}
     out = []
     for name, of in judges.items():
         if name in result["measurements"]:
