@@ -31,15 +31,19 @@ class FakeGuest:
 
     def __init__(self, bench, where):
         self.bench, self.where = bench, where
+        self.left = []  # reports of the last job, to be fetched
 
     def run(self, command, timeout):
         assert timeout > 0
+        if command.startswith("tr "):
+            return 0, self._printed(self.left)
         self.bench.fate(self.where)
         self.bench.ran.append((self.bench.now, self.bench.busy, command))
-        if "cyclictest" in command:
-            lines = [cyclictest(self.bench.late(self.where))]
+        if "cyclictest -q" in command:
+            self.left = [cyclictest(self.bench.late(self.where))]
             if "lockholder" in command:
-                lines.append({"operations_per_s": 9000.0})
+                self.left.append({"operations_per_s": 9000.0})
+            lines = []
         elif command.startswith("glitch"):
             ms = float(re.search(r"--buffer-ms ([\d.]+)", command)[1])
             glitches = int(self.bench.helps[self.bench.now][1] * 2 / ms) if self.bench.busy else 0
@@ -56,7 +60,11 @@ class FakeGuest:
             return 0, "0.500\n"
         else:
             return 127, f"sh: {command}: not found\n"
-        return 0, "".join(json.dumps(line, separators=(",", ":")) + "\r\n" for line in lines)
+        return 0, self._printed(lines)
+
+    @staticmethod
+    def _printed(lines):
+        return "".join(json.dumps(line, separators=(",", ":")) + "\r\n" for line in lines)
 
 
 class FakeBench:

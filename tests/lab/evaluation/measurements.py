@@ -17,6 +17,7 @@ LIMIT_US = 100000  # of the histogram: cyclictest prints every bucket up to ther
 RR = "--mlockall -p 8 --policy=rr"
 FAIR = "--mlockall --policy=other"
 REPORT = "/tmp/cyclictest.json"
+BESIDE = "/tmp/beside.json"
 # Of the period. With a fifth, the default, a fair scheduler serves the vCPU well enough beside the load.
 AUDIO_WORK = 0.4
 
@@ -96,14 +97,25 @@ def together(*jobs) -> list:
         return [future.result() for future in [pool.submit(job) for job in jobs]]
 
 
-def cyclictest(run, interval: int, seconds: int, options: str = "", beside: str = "") -> list[dict]:
-    """Runs it and returns its report, then those of the command `beside`, which runs at the same time. The report
-    goes by one long line: a serial line is slow."""
-    command = (f"cyclictest -q {options} -D {seconds} -i {interval} -h {LIMIT_US} --json={REPORT} >/dev/null; "
-               f"status=$?; tr -d ' \\n' <{REPORT}; echo; rm -f {REPORT}")
-    if beside:
-        command = f"{beside} >/tmp/beside.json & {command}; wait $!; cat /tmp/beside.json"
-    return parse.json_lines(call(run, f"({command}; exit $status)", seconds))
+def cyclictest_job(interval: int, seconds: int, options: str = "", beside: str = "") -> str:
+    """The command that runs it, and the command `beside` at the same time; it prints nothing and leaves the reports in
+    files."""
+    command = f"cyclictest -q {options} -D {seconds} -i {interval} -h {LIMIT_US} --json={REPORT} >/dev/null"
+    if not beside:
+        return f"({command})"
+    return f"({beside} >{BESIDE} & {command}; status=$?; wait $!; exit $status)"
+
+
+def cyclictest_reports(run, beside: str = "") -> list[dict]:
+    """What the job has left. The first report goes by one long line: a serial line is slow."""
+    shown = f"; cat {BESIDE}; rm {BESIDE}" if beside else ""
+    return parse.json_lines(call(run, f"tr -d ' \\n' <{REPORT}; echo; rm {REPORT}{shown}", 1))
+
+
+def cyclictest(run, interval: int, seconds: int, options: str = "") -> dict:
+    """Runs it and returns its report."""
+    call(run, cyclictest_job(interval, seconds, options), seconds)
+    return cyclictest_reports(run)[0]
 
 
 def latency(bench, preset: Preset, out: Round, options: str = "") -> str:
@@ -111,7 +123,7 @@ def latency(bench, preset: Preset, out: Round, options: str = "") -> str:
     for interval, load, mode in itertools.product(preset.intervals, ("idle", "busy"), MODES):
         def both():
             before = bench.run_delay()
-            reports = together(*(lambda run=run: cyclictest(run, interval, preset.seconds, options)[0]
+            reports = together(*(lambda run=run: cyclictest(run, interval, preset.seconds, options)
                                  for run in (bench.guests[0].run, bench.host_run)))
             waited, runs = (b - a for a, b in zip(before, bench.run_delay()))
             return reports, {"vcpu_wait_us": round(waited / max(runs, 1) / 1000, 2), "vcpu_runs": runs}
@@ -223,10 +235,12 @@ def rivals(bench, preset: Preset, out: Round) -> str:
     """Two guests that compete, each with a real-time cyclictest beside background work that is not urgent. Not under
     static priority, for the reason given at lockholder()."""
     beside = f"lockholder --lock none --threads 1 --interval-us 0 --priority 0 --duration {preset.seconds}"
+    guests = bench.guests[:2]
     for interval, mode in itertools.product(preset.intervals, ("vanilla", "dynamic")):
+        job = "sleep 1; " + cyclictest_job(interval, preset.seconds, RR, beside)
         with bench.mode(mode):
-            found = together(*(lambda run=guest.run: cyclictest(run, interval, preset.seconds, RR, beside)
-                               for guest in bench.guests[:2]))
+            together(*(lambda run=guest.run: call(run, job, preset.seconds + 1) for guest in guests))
+        found = [cyclictest_reports(guest.run, beside) for guest in guests]
         for index, (report, background) in enumerate(found):
             histogram = parse.cyclictest(report, LIMIT_US)
             out.add({"guest": index + 1, "interval_us": interval, "mode": mode},
