@@ -12,6 +12,14 @@
 #define PVS_REASON_HALTED 0x01u	  /* it slept: the wake-up is urgent */
 #define PVS_REASON_INJECTED 0x02u /* an interrupt waits to be handled */
 
+/*
+ * A handler that has ended leaves its kernel something to do before it goes
+ * back: Linux from 7.1 on arms its timer only then. A vCPU that is lowered and
+ * preempted there has no timer, and what it would have woken for waits for its
+ * turn. So this part of <boost inject> is left to it.
+ */
+#define PVS_TAIL_PART 64
+
 /* Word 0: the reasons in 0..7, in 8..15 the irq sequence when the last
  * interrupt came. Word 1: run time since the last reason came. */
 static __always_inline __u8 pvs_reasons(const struct pvs_policy_state *state)
@@ -51,8 +59,12 @@ pvs_reasons_update(const struct pvs_policy_event *event,
 		reasons &= ~PVS_REASON_HALTED;
 	if (ran >= event->inject && ran > 0)
 		reasons &= ~PVS_REASON_INJECTED;
-	if (valid && seq != irq_seq && !(event->need & PVS_NEED_CRITICAL))
-		reasons &= ~PVS_REASON_INJECTED;
+	if (valid && seq != irq_seq && !(event->need & PVS_NEED_CRITICAL)) {
+		if (reasons & PVS_REASON_HALTED)
+			reasons &= ~PVS_REASON_INJECTED;
+		else if (ran < event->inject - event->inject / PVS_TAIL_PART)
+			ran = event->inject - event->inject / PVS_TAIL_PART;
+	}
 	if (event->need & PVS_NEED_BAD)
 		reasons = 0;
 	state->word[0] = reasons | (__u64)irq_seq << 8;

@@ -306,7 +306,21 @@ TEST(Decide, an_interrupt_for_a_preempted_vcpu_boosts_it_until_the_sequence_move
   LONGS_EQUAL(PVSCHED_CLASS_CRITICAL, class_of(step(PVS_EV_SWITCH_IN, word(kValid, 0, 7))));
   LONGS_EQUAL(PVSCHED_CLASS_CRITICAL, class_of(step(PVS_EV_GUEST, word(kValid, 0, 7))));
   LONGS_EQUAL(PVSCHED_CLASS_CRITICAL, class_of(step(PVS_EV_GUEST, word(kValid, PVSCHED_CRITICAL_HARDIRQ, 7))));
-  LONGS_EQUAL(PVSCHED_CLASS_BASELINE, class_of(step(PVS_EV_GUEST, word(kValid, 0, 8))));
+  const __u64 tail = l.inject_ns / PVS_TAIL_PART;
+  pvs_outcome out = step(PVS_EV_GUEST, word(kValid, 0, 8));
+  LONGS_EQUAL(PVSCHED_CLASS_CRITICAL, class_of(out));
+  LONGS_EQUAL(now + tail, out.deadline);
+  LONGS_EQUAL(PVSCHED_CLASS_BASELINE, class_of(step(PVS_EV_TIMER, word(kValid, 0, 8), tail)));
+}
+
+TEST(Decide, an_interrupt_that_is_handled_late_has_no_more_than_is_left_of_its_run_time) {
+  step(PVS_EV_SWITCH_IN, word(kValid, 0, 7));
+  step(PVS_EV_PREEMPTED, word(kValid, 0, 7));
+  step(PVS_EV_INJECT, word(kValid, 0, 7));
+  step(PVS_EV_SWITCH_IN, word(kValid, 0, 7));
+  pvs_outcome out = step(PVS_EV_GUEST, word(kValid, 0, 8), l.inject_ns - kUs);
+  LONGS_EQUAL(now + PVS_TIMER_MIN_NS, out.deadline);
+  LONGS_EQUAL(PVSCHED_CLASS_BASELINE, class_of(step(PVS_EV_TIMER, word(kValid, 0, 8), kUs)));
 }
 
 TEST(Decide, an_interrupt_that_is_never_handled_is_let_go_after_its_run_time) {
