@@ -13,7 +13,7 @@ namespace pvsched {
 namespace {
 
 constexpr std::size_t kKept = 64 << 10;
-std::string* g_text = nullptr;
+thread_local std::string* g_text = nullptr;
 
 int keep(enum libbpf_print_level level, const char* format, va_list args) {
   if (level == LIBBPF_DEBUG || !g_text) return 0;
@@ -34,8 +34,9 @@ bool is_trace(std::string_view line) {
 }  // namespace
 
 LibbpfText::LibbpfText() {
+  static const libbpf_print_fn_t before = libbpf_set_print(keep);  // once, whichever thread is first
+  (void)before;
   g_text = &text_;
-  libbpf_set_print(keep);
 }
 
 LibbpfText::~LibbpfText() { g_text = nullptr; }

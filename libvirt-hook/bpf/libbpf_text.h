@@ -6,7 +6,7 @@
 
 namespace pvsched {
 
-/// One at a time, main thread only.
+/// One at a time on a thread, of what libbpf says on that thread.
 class LibbpfText {
  public:
   LibbpfText();

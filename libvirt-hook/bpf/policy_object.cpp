@@ -37,9 +37,10 @@ Result<std::unique_ptr<Policy>> Policy::load(const std::string& framework, std::
   policy->sources_ = sources.take();
   policy->policies_ = std::move(policies);
   policy->policies_.resize(PVS_POLICY_SLOTS);
-  auto set = policy->load_set(policy->policies_, nullptr);
-  if (!set) return set.error();
-  policy->set_ = set.take();
+  PolicyChange first = policy->begin_change();
+  if (auto status = first.prepare(); !status) return status.error();
+  policy->states_ = std::move(first.states);
+  policy->set_ = std::move(first.next);
   if (auto status = policy->map_shared(); !status) return status.error();
   return policy;
 }
@@ -52,19 +53,15 @@ Policy::~Policy() {
   if (stats_) munmap(stats_, PVS_MAX_VCPUS * sizeof(pvs_stats));
 }
 
-Result<std::unique_ptr<ProgramSet>> Policy::load_set(const std::vector<PolicyFile>& policies,
-                                                     const ProgramSet* shared) {
-  std::map<unsigned, const PolicyFile*> slots;
-  pvs_self self{set_ ? set_->generation() + 1 : 1, {}};
-  for (unsigned slot = 0; slot < policies.size(); ++slot) {
-    if (policies[slot].name.empty()) continue;
-    slots[slot] = &policies[slot];
-    auto key = std::make_pair(policies[slot].name, policies[slot].state);
-    self.states[slot] = states_.emplace(key, static_cast<std::uint32_t>(states_.size()) + 1).first->second;
-  }
-  auto object = link_policies(framework_, slots);
-  if (!object) return object.error();
-  return ProgramSet::load(*object, sources_, self, shared);
+PolicyChange Policy::begin_change() const {
+  PolicyChange change;
+  change.framework = framework_;
+  change.sources = sources_;
+  change.policies = policies_;
+  change.states = states_;
+  change.current = set_;
+  change.attach = set_ && set_->attached();
+  return change;
 }
 
 Status Policy::map_shared() {
@@ -89,37 +86,25 @@ Status Policy::map_shared() {
   return {};
 }
 
-Status Policy::verify_policy(const PolicyFile& policy) {
-  auto set = load_set({policy}, nullptr);
-  return set ? Status() : set.error().in(policy.path);
-}
-
-Status Policy::load_policy(PolicyFile policy) {
-  auto named = [&](const PolicyFile& other) { return other.name == policy.name; };
-  auto slot = std::find_if(policies_.begin(), policies_.end(), named);
-  if (slot == policies_.end())
-    slot = std::find_if(policies_.begin(), policies_.end(), [](const PolicyFile& other) { return other.name.empty(); });
-  if (slot == policies_.end())
-    return Error("all " + std::to_string(PVS_POLICY_SLOTS) + " slots for policies are taken");
-  auto policies = policies_;
-  const auto number = static_cast<std::size_t>(slot - policies_.begin());
-  policies[number] = std::move(policy);
-  auto next = load_set(policies, set_.get());
-  if (!next) return next.error().in(policies[number].path);
-  if (set_->attached())
-    if (auto status = (*next)->attach(sources_); !status) return status.error();
-  policies_ = std::move(policies);
-  take_over(next.take());
-  stopped_[number].clear();
+Status Policy::finish_change(PolicyChange& change) {
+  if (!set_->attached()) {
+    change.next->detach();
+  } else if (!change.next->attached()) {  // the first vCPU came meanwhile
+    if (auto status = change.next->attach(sources_); !status) return status.error();
+  }
+  policies_ = std::move(change.policies);
+  states_ = std::move(change.states);
+  take_over(std::move(change.next));
+  stopped_[change.slot].clear();
   conduct_ = conduct();
   return {};
 }
 
 // The old programs come first at each event: whichever of the two finds itself active there, one does. What a timer
 // of the old ones let pass in between is made up for by a look at each vCPU.
-void Policy::take_over(std::unique_ptr<ProgramSet> next) {
+void Policy::take_over(std::shared_ptr<ProgramSet> next) {
   __atomic_store_n(&globals_->active, next->generation(), __ATOMIC_SEQ_CST);
-  std::swap(set_, next);
+  set_ = std::move(next);
   (void)map_shared();  // nothing of it can fail: all is mapped
   for (unsigned index = 0; index < vcpus_.size(); ++index)
     if (vcpus_[index]) evaluate(index);

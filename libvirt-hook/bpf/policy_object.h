@@ -9,13 +9,12 @@
 
 #include <array>
 #include <functional>
-#include <map>
 #include <memory>
 #include <set>
 #include <string>
-#include <utility>
 #include <vector>
 
+#include "bpf/policy_change.h"
 #include "bpf/policy_file.h"
 #include "bpf/program_set.h"
 #include "common/result.h"
@@ -41,16 +40,16 @@ class Policy {
 
   /// The policies that are loaded, by slot; a slot may be empty (no name).
   const std::vector<PolicyFile>& policies() const { return policies_; }
-  /// Puts a policy in the slot of the one of that name, or in a free one, while VMs run; no event is lost, and a
-  /// vCPU's state is kept where its version is the same. Errors: no slot is free, it is refused: all is as before.
-  Status load_policy(PolicyFile policy);
+  /// A change from what is in force now. One at a time: two that begin here know nothing of each other.
+  PolicyChange begin_change() const;
+  /// Puts a prepared change in force, while VMs run; no event is lost, and a vCPU's state is kept where its version is
+  /// the same. What was in force is let go with `change`. Errors: it cannot be attached, all is as before.
+  Status finish_change(PolicyChange& change);
   /// Has a policy but the default misbehaved since the last call? Its VMs are served by the default from then on, and
   /// it can be chosen again once it is loaded again. Returns a sentence for each.
   std::vector<std::string> stop_misbehaving();
   /// Why the slot's policy was stopped; empty: it was not.
   const std::string& stopped(unsigned slot) const { return stopped_[slot]; }
-  /// Can it be loaded? Tries it beside nothing else, in force for nobody. Errors: the verifier's last lines.
-  Status verify_policy(const PolicyFile& policy);
 
   void set_enabled(bool on);
   bool enabled() const;
@@ -116,8 +115,7 @@ class Policy {
   };
 
   Policy() = default;
-  Result<std::unique_ptr<ProgramSet>> load_set(const std::vector<PolicyFile>& policies, const ProgramSet* shared);
-  void take_over(std::unique_ptr<ProgramSet> next);
+  void take_over(std::shared_ptr<ProgramSet> next);
   std::array<Conduct, PVS_POLICY_SLOTS> conduct() const;
   static std::string fault_in(const Conduct& was, const Conduct& is);
   Status map_shared();
@@ -133,8 +131,8 @@ class Policy {
   std::vector<PolicyFile> policies_;
   std::array<std::string, PVS_POLICY_SLOTS> stopped_;
   std::array<Conduct, PVS_POLICY_SLOTS> conduct_;  ///< at the last look
-  std::map<std::pair<std::string, std::uint32_t>, std::uint32_t> states_;  ///< (name, state version) to an id
-  std::unique_ptr<ProgramSet> set_;
+  PolicyStates states_;
+  std::shared_ptr<ProgramSet> set_;
   ring_buffer* ring_ = nullptr;
   pvs_globals* globals_ = nullptr;
   pvs_mailbox* mailboxes_ = nullptr;

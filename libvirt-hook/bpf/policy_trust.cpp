@@ -92,6 +92,7 @@ Result<Bytes> read_all(const Fd& fd, const std::string& path, std::size_t most) 
   }
   if (size > most) return Error(path + " is larger than " + std::to_string(most >> 10) + " KiB");
   content.resize(size);
+  content.shrink_to_fit();
   return content;
 }
 

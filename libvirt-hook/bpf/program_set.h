@@ -2,7 +2,7 @@
 // ProgramSet: one generation of the policy's programs, loaded and, on demand, attached.
 //
 // Generations share all maps; the one that pvs_globals.active names evaluates. So a new one is loaded and attached
-// beside the old one, takes over with one store, and no event is lost. Main thread only.
+// beside the old one, takes over with one store, and no event is lost. One thread at a time.
 #pragma once
 
 #include <cstdint>

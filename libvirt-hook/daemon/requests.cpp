@@ -86,16 +86,17 @@ void do_policies(const RequestServices& services, const Json&, const Reply& repl
   reply(std::move(out));
 }
 
-using TakePolicy = Result<PolicyInfo> (Engine::*)(const std::string& path);
+using TakePolicy = void (Engine::*)(const std::string& path, Engine::PolicyDone done);
 
 void take_policy(const RequestServices& services, const Json& request, const Reply& reply, TakePolicy take) {
   const std::string path = text(request, "path");
   if (path.empty() || path[0] != '/') return reply(failure("path is needed, the absolute path of a policy object"));
-  auto info = (services.engine->*take)(path);
-  if (!info) return reply(failure(info.error().text()));
-  Json out = success();
-  out["policy"] = to_json(*info);
-  reply(std::move(out));
+  (services.engine->*take)(path, [reply](const Result<PolicyInfo>& info) {
+    if (!info) return reply(failure(info.error().text()));
+    Json out = success();
+    out["policy"] = to_json(*info);
+    reply(std::move(out));
+  });
 }
 
 void do_policy_load(const RequestServices& services, const Json& request, const Reply& reply) {

@@ -15,6 +15,7 @@
 #include "sched/baselines.h"
 #include "sched/group_weight.h"
 #include "sched/guardian.h"
+#include "sched/policy_changes.h"
 #include "sched/rt_group.h"
 
 namespace pvsched {
@@ -63,9 +64,15 @@ class EngineImpl final : public Engine {
   void set_enabled(bool on) override { policy_->set_enabled(on); }
   bool enabled() const override { return policy_->enabled(); }
   std::vector<PolicyInfo> policies() const override;
-  Result<PolicyInfo> load_policy(const std::string& path) override { return take_policy(path, false); }
-  Result<PolicyInfo> swap_policy(const std::string& path) override { return take_policy(path, true); }
-  Result<PolicyInfo> verify_policy(const std::string& path) override;
+  void load_policy(const std::string& path, PolicyDone done) override {
+    changes_->take(PolicyChanges::Kind::kLoad, path, std::move(done));
+  }
+  void swap_policy(const std::string& path, PolicyDone done) override {
+    changes_->take(PolicyChanges::Kind::kSwap, path, std::move(done));
+  }
+  void verify_policy(const std::string& path, PolicyDone done) override {
+    changes_->take(PolicyChanges::Kind::kVerify, path, std::move(done));
+  }
   std::vector<std::string> stop_misbehaving() override { return policy_->stop_misbehaving(); }
   std::vector<SourceInfo> sources() const override { return policy_->sources(); }
   std::string actuator() const override { return "setattr"; }
@@ -83,7 +90,6 @@ class EngineImpl final : public Engine {
     std::map<unsigned, Vcpu> vcpus;
   };
 
-  Result<PolicyInfo> take_policy(const std::string& path, bool swap);
   std::string table_path() const { return options_.run_dir + "/baselines"; }
   RtMode choose_mode(Vm& vm, Vcpu& vcpu);
   void give_back_all(Vcpu& vcpu);
@@ -92,6 +98,7 @@ class EngineImpl final : public Engine {
   std::unique_ptr<Baselines> baselines_;
   std::unique_ptr<Guardian> guardian_;
   std::unique_ptr<Policy> policy_;
+  std::unique_ptr<PolicyChanges> changes_;
   std::vector<PolicyInfo> refused_;
   std::unique_ptr<Actuator> actuator_;
   std::map<VmId, Vm> vms_;
@@ -106,6 +113,7 @@ Status EngineImpl::open() {
   auto policy = Policy::load(options_.bpf_object, std::move(library.policies));
   if (!policy) return policy.error();
   policy_ = policy.take();
+  changes_ = std::make_unique<PolicyChanges>(*policy_, options_.trust);
   auto baselines = Baselines::create(table_path(), options_.lease_ms);
   if (!baselines) return baselines.error();
   baselines_ = std::make_unique<Baselines>(baselines.take());
@@ -133,26 +141,6 @@ std::vector<PolicyInfo> EngineImpl::policies() const {
   }
   out.insert(out.end(), refused_.begin(), refused_.end());
   return out;
-}
-
-Result<PolicyInfo> EngineImpl::take_policy(const std::string& path, bool swap) {
-  auto file = read_policy(path, options_.trust);
-  if (!file) return file.error();
-  PolicyInfo info = info_of(*file);
-  const auto& loaded = policy_->policies();
-  const bool there =
-      std::any_of(loaded.begin(), loaded.end(), [&](const PolicyFile& p) { return p.name == info.name; });
-  if (there && !swap) return Error("policy '" + info.name + "' is loaded already: swap replaces it", EEXIST);
-  if (!there && swap) return Error("policy '" + info.name + "' is not loaded: there is nothing to swap", ENOENT);
-  if (auto status = policy_->load_policy(file.take()); !status) return status.error();
-  return info;
-}
-
-Result<PolicyInfo> EngineImpl::verify_policy(const std::string& path) {
-  auto file = read_policy(path, options_.trust);
-  if (!file) return file.error();
-  if (auto status = policy_->verify_policy(*file); !status) return status.error();
-  return info_of(*file);
 }
 
 Result<VmId> EngineImpl::add_vm(pid_t pid, const pvs_limits& limits, const std::string& policy) {

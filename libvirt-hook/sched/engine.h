@@ -7,6 +7,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -126,12 +127,15 @@ class Engine {
 
   /// The policies that are loaded and those that were found and refused.
   virtual std::vector<PolicyInfo> policies() const = 0;
-  /// Loads a policy object while VMs run. Errors: why it is refused; one of its name is loaded.
-  virtual Result<PolicyInfo> load_policy(const std::string& path) = 0;
+  /// What became of an object; on the main thread, and never if the engine is gone by then.
+  using PolicyDone = std::function<void(Result<PolicyInfo>)>;
+  /// Loads a policy object while VMs run. These three return at once: reading and verifying take up to seconds, on
+  /// another thread, one object after the other. Errors: why it is refused; one of its name is loaded.
+  virtual void load_policy(const std::string& path, PolicyDone done) = 0;
   /// Puts an object in the place of the policy of its name, for all VMs at once. Errors: as above; there is none.
-  virtual Result<PolicyInfo> swap_policy(const std::string& path) = 0;
+  virtual void swap_policy(const std::string& path, PolicyDone done) = 0;
   /// As these up to the point where it would come in force.
-  virtual Result<PolicyInfo> verify_policy(const std::string& path) = 0;
+  virtual void verify_policy(const std::string& path, PolicyDone done) = 0;
 
   /// Serves the VMs of a policy that misbehaves by the default one; a sentence for each such policy. Called now and
   /// then.

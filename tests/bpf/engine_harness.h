@@ -2,6 +2,7 @@
 // What the engine's tests share: a thread of another process plays the vCPU, the areas play the guest.
 #pragma once
 
+#include <glib.h>
 #include <sched.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -12,7 +13,9 @@
 #include <csignal>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
+#include <utility>
 
 #include "metadata/domain_config.h"
 #include "pvsched/abi.h"
@@ -161,6 +164,20 @@ struct EngineFixture : public Utest {
     limits.placement = on ? 1 : 0;
     CHECK(static_cast<bool>(engine->set_limits(vm, limits, kDefaultPolicy)));
   }
+  using Take = void (Engine::*)(const std::string&, Engine::PolicyDone);
+  // Has the engine take an object, and looks at `meanwhile` until it has.
+  Result<PolicyInfo> take(
+      Take how, const std::string& path, const std::function<void()>& meanwhile = [] {}) {
+    std::optional<Result<PolicyInfo>> taken;
+    ((*engine).*how)(path, [&](Result<PolicyInfo> info) { taken.emplace(std::move(info)); });
+    while (!taken) {
+      meanwhile();
+      if (!g_main_context_iteration(nullptr, FALSE)) usleep(100);
+    }
+    return *taken;
+  }
+  Result<PolicyInfo> load(const std::string& path) { return take(&Engine::load_policy, path); }
+  Result<PolicyInfo> swap(const std::string& path) { return take(&Engine::swap_policy, path); }
   pvs_stats stats() { return engine->status(vm)->vcpus[0].stats; }
 };
 

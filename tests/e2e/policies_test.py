@@ -2,15 +2,21 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Policies through the user's doors: the domain's XML, virsh, pvschedctl."""
 import contextlib
+import json
 import os
+import re
+import select
 import sys
 import tempfile
+import time
 
 TESTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, TESTS)
 
 from lab.evaluation.parse import boost_trace  # noqa: E402
+from testbed.attr import policy  # noqa: E402
 from testbed.checks import check, main, say  # noqa: E402
+from testbed.host import virsh  # noqa: E402
 from testbed.policies import PolicyGuest, refused  # noqa: E402
 from testbed.util import read, run, setting, wait_for, write  # noqa: E402
 
@@ -62,6 +68,59 @@ def written_and_loaded(bench):
             check("0.2" in bench.daemon.ctl("policy", "show", "mine").stdout, "the version shown is the old one")
 
 
+def answered_meanwhile(bench):
+    """While an object is verified pvschedd answers others: hooks, which libvirtd waits for, and pvschedctl status."""
+    batch = os.path.join(bench.host.build.policies, "batch.bpf.o")
+    with PolicyGuest(bench, NAME, "latency") as rogue, bench.daemon.connect() as swap:
+        swap.sendall(json.dumps({"op": "policy-swap", "path": batch}).encode() + b"\n")
+        answered = 0
+        while not select.select([swap], [], [], 0)[0]:
+            bench.daemon.status()
+            run(bench.host.build.hook, "--socket", bench.daemon.socket, NAME, "prepare", "begin", "-",
+                stdin="<domain/>")
+            answered += 1
+        say(f"status and hook answered {answered} times while one policy was swapped")
+        check(answered > 1, "neither status nor hook was answered before the swap")
+        check(json.loads(swap.recv(65536))["ok"], "the swap failed")
+        rogue.wait_boosted()
+
+
+def swapped(bench):
+    """Many swaps by pvschedctl under load: each switch of the vCPU is counted, and no boost is left over."""
+    latency = os.path.join(bench.host.build.policies, "latency.bpf.o")
+    with PolicyGuest(bench, NAME, "latency") as rogue:
+        def held():
+            """Switches of the vCPU's thread as the kernel and as the policy count them, while the VM is suspended."""
+            virsh("suspend", NAME)
+            wait_for("the vCPU sleeps", lambda: thread_state(rogue.tid) == "S", 20, 0.01)
+            stats = rogue.status()["vcpus"][0]["stats"]
+            return thread_switches(rogue.tid), stats["preemptions"] + stats["halts"]
+
+        before = held()
+        virsh("resume", NAME)
+        begin = time.monotonic()
+        for _ in range(bench.options.repeat):
+            bench.daemon.ctl("policy", "swap", latency)
+        seconds = time.monotonic() - begin
+        kernel, ours = (b - a for a, b in zip(before, held()))
+        say(f"{bench.options.repeat} swaps in {seconds:.0f} s: the kernel counts {kernel} switches, the policy {ours}")
+        check(kernel <= ours <= kernel + bench.options.repeat, "an event was lost, or counted more than twice")
+        bench.daemon.ctl("disable", NAME)
+        wait_for("no boost is left over", lambda: policy(rogue.tid) == os.SCHED_OTHER, 10)
+        bench.daemon.ctl("enable", NAME)
+        virsh("resume", NAME)
+        rogue.wait_boosted()
+
+
+def thread_switches(tid):
+    """How often a thread has left a CPU, as the kernel counts."""
+    return sum(int(count) for count in re.findall(r"ctxt_switches:\s*(\d+)", read(f"/proc/{tid}/status")))
+
+
+def thread_state(tid):
+    return re.search(r"^State:\s*(\w)", read(f"/proc/{tid}/status"), re.M)[1]
+
+
 @contextlib.contextmanager
 def tracefs():
     """The folder of the kernel's trace, mounted for a while where it is not."""
@@ -86,4 +145,5 @@ def traced(bench):
         rogue.choose("latency")  # and debug is off again
 
 
-main([chosen_and_changed, written_and_loaded, traced])
+main([chosen_and_changed, written_and_loaded, answered_meanwhile, swapped, traced],
+     lambda parser: parser.add_argument("--repeat", type=int, default=5, help="swaps of the case `swapped`"))

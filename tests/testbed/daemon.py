@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 
-from .util import Failure, run, wait_for, write
+from .util import Failure, connect, run, wait_for, write
 
 
 class Daemon:
@@ -84,6 +84,10 @@ target=stderr
         if check and self.process.poll() is not None:
             raise Failure(f"pvschedd has ended with {self.process.returncode}")
         return run(self.host.build.ctl, "--socket", self.socket, "--timeout", "100", *args, check=check)
+
+    def connect(self):
+        """A connection to the control socket: a line of JSON each way."""
+        return connect(self.socket, "pvschedd listens", 10)
 
     def status(self):
         return json.loads(self.ctl("status", "--json").stdout)

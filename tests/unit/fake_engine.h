@@ -76,21 +76,21 @@ class FakeEngine : public Engine {
   void set_enabled(bool on) override { enabled_ = on; }
   bool enabled() const override { return enabled_; }
   std::vector<PolicyInfo> policies() const override { return loaded; }
-  Result<PolicyInfo> load_policy(const std::string& path) override {
+  void load_policy(const std::string& path, PolicyDone done) override {
     calls.push_back("load_policy " + path);
-    if (!refuse_policy.empty()) return Error(refuse_policy);
+    if (!refuse_policy.empty()) return done(Error(refuse_policy));
     loaded.push_back({path, "1.0", "", path, "owner", ""});
-    return loaded.back();
+    done(loaded.back());
   }
-  Result<PolicyInfo> swap_policy(const std::string& path) override {
+  void swap_policy(const std::string& path, PolicyDone done) override {
     calls.push_back("swap_policy " + path);
-    if (!refuse_policy.empty()) return Error(refuse_policy);
-    return PolicyInfo{path, "1.1", "", path, "owner", ""};
+    if (!refuse_policy.empty()) return done(Error(refuse_policy));
+    done(PolicyInfo{path, "1.1", "", path, "owner", ""});
   }
-  Result<PolicyInfo> verify_policy(const std::string& path) override {
+  void verify_policy(const std::string& path, PolicyDone done) override {
     calls.push_back("verify_policy " + path);
-    if (!refuse_policy.empty()) return Error(refuse_policy);
-    return PolicyInfo{path, "1.0", "", path, "owner", ""};
+    if (!refuse_policy.empty()) return done(Error(refuse_policy));
+    done(PolicyInfo{path, "1.0", "", path, "owner", ""});
   }
   std::vector<std::string> stop_misbehaving() override { return std::exchange(misbehaving, {}); }
   std::vector<SourceInfo> sources() const override {
