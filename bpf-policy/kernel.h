@@ -29,10 +29,28 @@ struct __sk_buff;
 #pragma clang attribute push(__attribute__((preserve_access_index)), \
 			     apply_to = record)
 
+struct sched_entity {
+	__u64 sum_exec_runtime;
+};
+
+/* sched_ext's part of a task: the scheduler's only. */
+struct sched_ext_entity {
+	__u32 flags;
+	__u32 weight;
+	__u64 slice;
+	__u64 dsq_vtime;
+};
+
 struct task_struct {
 	int pid;
 	int tgid;
 	unsigned int __state; /* 5.14 and later */
+	unsigned int flags;
+	int nr_cpus_allowed;
+	unsigned short migration_disabled;
+	const struct cpumask *cpus_ptr;
+	struct sched_entity se;
+	struct sched_ext_entity scx;
 };
 
 /* kvm: read by the kick programs only. */

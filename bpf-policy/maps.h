@@ -61,6 +61,7 @@ struct pvs_vcpu {
 	__u64 published; /* state word in the host area */
 	__u64 armed;	 /* when the timer fires; 0: not set */
 	__u64 woken;	 /* when it was last woken; 0: has run since */
+	__u64 raised;	 /* when it was boosted as it waited; 0: has run */
 };
 
 /*
@@ -96,12 +97,25 @@ struct pvs_globals {
 
 #ifdef __bpf__
 
+/* The scheduler (scx/) has these too; the rest is the policy's. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, PVS_MAX_VCPUS);
 	__type(key, __u32); /* TID */
 	__type(value, struct pvs_vcpu);
 } vcpus SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, PVS_MAX_VCPUS);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct pvs_mailbox);
+} mailboxes SEC(".maps");
+
+struct pvs_globals pvs_globals;
+
+#ifndef PVS_SHARED_MAPS_ONLY
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -116,14 +130,6 @@ struct {
 	__type(key, __u32);
 	__type(value, struct pvs_limits);
 } limits SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, PVS_MAX_VCPUS);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__type(key, __u32);
-	__type(value, struct pvs_mailbox);
-} mailboxes SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -184,8 +190,8 @@ struct {
 	__array(values, struct host_area);
 } host_areas SEC(".maps");
 
-struct pvs_globals pvs_globals;
 const volatile struct pvs_self pvs_self SEC(".rodata.pvsched");
 
+#endif /* PVS_SHARED_MAPS_ONLY */
 #endif /* __bpf__ */
 #endif /* PVSCHED_MAPS_H */

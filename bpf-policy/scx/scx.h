@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the scheduler shares with its loader and with the policy: constants,
+ * the topology, one record per CPU and per vCPU, how it ended. The daemon
+ * includes this, too.
+ */
+#ifndef PVSCHED_SCX_H
+#define PVSCHED_SCX_H
+
+#include "policy.h"
+
+#define PVS_SCX_NAME "pvsched"
+#define PVS_SCX_CPUS 1024
+#define PVS_SCX_LLCS 64
+#define PVS_SCX_SLICE_NS 3000000ull
+
+/* Constants of one load, .rodata.scx, set before loading. */
+struct pvs_scx_host {
+	__u64 slice_ns;
+	__u32 cpus;		   /* possible ones, at most PVS_SCX_CPUS */
+	__u32 llcs;		   /* last-level caches, at least 1 */
+	__u8 llc_of[PVS_SCX_CPUS]; /* of each CPU, below `llcs` */
+};
+
+/* One per CPU, a cache line each. All but `urgent`, `boosted` and what is said
+ * of the current task is used with the CPU's run queue locked. */
+struct pvs_scx_cpu {
+	__u64 clock;   /* virtual time of those that may run only here */
+	__u64 offset;  /* added to it, comparable with the LLC's */
+	__u64 began;   /* sum_exec_runtime of the current task when put on */
+	__u64 vtime;   /* of the current task then, by the LLC's clock */
+	__u64 since;   /* when that was, ns */
+	__u32 weight;  /* of the current task; 0: it is not ours */
+	__u32 boosted; /* pvs_scx_urgency() of the current task */
+	__u32 urgent;  /* a vCPU that waits here has been raised */
+	__u32 llc;
+	__u16 yielded; /* the current task has called sched_yield() */
+	__u16 taken;   /* by a real-time or deadline task */
+	__u32 pad;
+};
+
+/* One per last-level cache. */
+struct pvs_scx_llc {
+	__u64 clock; /* virtual time of those that may run on several CPUs */
+	__u64 pad[7];
+};
+
+/* One per vCPU, by the index of its mailbox. */
+struct pvs_scx_place {
+	__u32 cpu;   /* where it was queued or put on last */
+	__u32 ahead; /* it is queued before its virtual time, which is: */
+	__u64 vtime;
+};
+
+/* One in all; pvschedd has it mapped. */
+struct pvs_scx_report {
+	__u32 attached; /* the scheduler is in force */
+	__u32 kind;	/* enum scx_exit_kind of the kernel; 0: has not ended */
+	__u32 cpus;	/* as in pvs_scx_host */
+	__u32 pad;
+	__s64 code;
+	char reason[64];
+	char message[192];
+};
+
+#endif /* PVSCHED_SCX_H */

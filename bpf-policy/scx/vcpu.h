@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The scheduler's view of vCPU threads: the decision of each is read from its
+ * mailbox, where it is and how it queues is kept in its place record. A task
+ * that is none costs one bit test.
+ */
+#ifndef PVSCHED_SCX_VCPU_H
+#define PVSCHED_SCX_VCPU_H
+
+#include "maps.h"
+#include "scx/scx_compat.h"
+#include "scx/scx_maps.h"
+
+static __always_inline bool vcpu_known(struct task_struct *p)
+{
+	__u32 tid = p->pid;
+
+	return pvs_globals.filter[(tid >> 6) & (PVS_FILTER_WORDS - 1)] &
+	       (1ull << (tid & 63));
+}
+
+static __always_inline bool vcpu_index(struct task_struct *p, __u32 *index)
+{
+	__u32 tid = p->pid;
+	struct pvs_vcpu *v = bpf_map_lookup_elem(&vcpus, &tid);
+
+	if (!v)
+		return 0;
+	*index = v->index;
+	return 1;
+}
+
+static __always_inline __u32 vcpu_body(__u32 index)
+{
+	struct pvs_mailbox *box = bpf_map_lookup_elem(&mailboxes, &index);
+
+	if (!box || box->dead)
+		return 0;
+	return *(volatile __u64 *)&box->decision & PVS_DECISION_BODY;
+}
+
+/* The decision of p, which queues on `cpu`; 0 if it is no vCPU. */
+static __always_inline __u32 vcpu_decision(struct task_struct *p, __u32 cpu)
+{
+	struct pvs_scx_place *place;
+	__u32 index;
+
+	if (!vcpu_index(p, &index))
+		return 0;
+	place = bpf_map_lookup_elem(&scx_places, &index);
+	if (!place)
+		return 0;
+	if (place->ahead) { /* and did not run since */
+		place->ahead = 0;
+		pvs_set_vtime(p, place->vtime);
+	}
+	__sync_lock_test_and_set(&place->cpu, cpu); /* a barrier */
+	return vcpu_body(index);
+}
+
+static __always_inline bool vcpu_boosted(struct task_struct *p)
+{
+	__u32 index;
+
+	return vcpu_index(p, &index) &&
+	       pvs_boost_class(vcpu_body(index)) != PVSCHED_CLASS_BASELINE;
+}
+
+/* p queues before all others; its own virtual time is kept. */
+static __always_inline void vcpu_goes_ahead(struct task_struct *p, __u64 vtime)
+{
+	struct pvs_scx_place *place;
+	__u32 index;
+
+	if (!vcpu_index(p, &index))
+		return;
+	place = bpf_map_lookup_elem(&scx_places, &index);
+	if (!place)
+		return;
+	place->vtime = vtime;
+	place->ahead = 1;
+}
+
+static __always_inline void vcpu_runs(struct task_struct *p,
+				      struct pvs_scx_cpu *c, __u32 cpu)
+{
+	struct pvs_scx_place *place;
+	__u32 index;
+
+	if (!vcpu_index(p, &index))
+		return;
+	place = bpf_map_lookup_elem(&scx_places, &index);
+	if (!place)
+		return;
+	place->cpu = cpu;
+	if (place->ahead) {
+		place->ahead = 0;
+		pvs_set_vtime(p, place->vtime);
+	}
+	*(volatile __u32 *)&c->boosted = pvs_scx_urgency(vcpu_body(index));
+}
+
+/* scx.weight of nice 0 to 19, which is all that a decision to yield has; 32
+ * of them, so that the verifier sees the bound; volatile, or clang puts them
+ * where libbpf does not find them (.rodata.cst32). */
+static const volatile __u8 yield_weights[32] = {
+	100, 80, 64, 51, 41, 33, 27, 21, 17, 13, 11, 8, 7, 5, 4, 4, 3, 2, 2, 1,
+};
+
+/* The weight by which p is charged: one that yields is lighter. */
+static __always_inline __u32 vcpu_stops(struct task_struct *p,
+					struct pvs_scx_cpu *c, __u32 weight)
+{
+	__u32 index, body, light;
+
+	if (!vcpu_index(p, &index))
+		return weight;
+	*(volatile __u32 *)&c->boosted = 0;
+	body = vcpu_body(index);
+	if (pvs_decision_class(body) != PVSCHED_CLASS_YIELD)
+		return weight;
+	light = yield_weights[pvs_decision_nice(body) & 31];
+	return light && light < weight ? light : weight;
+}
+
+#endif /* PVSCHED_SCX_VCPU_H */
