@@ -4,7 +4,8 @@
  * read once from the shared area, the VM's policy is asked and pvs_decide()
  * (decide.h) decides. Only a changed decision leaves the program: it is stored
  * in the vCPU's mailbox, in the guest's host slot, and one ring record wakes
- * the actuator unless one is on its way. No lock, no wait.
+ * the actuator unless one is on its way; or the scheduler (scx/) is told, where
+ * that is in force. No lock, no wait.
  */
 #ifndef PVSCHED_EVALUATE_H
 #define PVSCHED_EVALUATE_H
@@ -15,6 +16,7 @@
 
 #include "maps.h"
 #include "presence.h"
+#include "scx/scx_effect.h"
 
 static __always_inline void *area_slot(void *areas, __u32 vm, __u32 slot)
 {
@@ -68,9 +70,21 @@ static __always_inline void count(struct pvs_vcpu *v, struct pvs_stats *s,
 		s->injections++;
 	if (events & PVS_EVENT(PVS_EV_WAKING))
 		v->woken = now;
-	if ((events & PVS_EVENT(PVS_EV_SWITCH_IN)) && v->woken) {
-		count_delay(s->wake_to_run, pvs_sub_floor(now, v->woken));
+	if (events & PVS_EVENT(PVS_EV_SWITCH_IN)) {
+		if (v->woken)
+			count_delay(s->wake_to_run,
+				    pvs_sub_floor(now, v->woken));
+		if (v->raised)
+			count_delay(s->raise_to_run,
+				    pvs_sub_floor(now, v->raised));
 		v->woken = 0;
+		v->raised = 0;
+	}
+	if (out->changed) {
+		v->raised = 0;
+		if (v->machine.run == PVS_RUN_WAITING &&
+		    pvs_boost_class(out->decision))
+			v->raised = now;
 	}
 }
 
@@ -191,10 +205,11 @@ static __always_inline void ask_policy(struct pvs_vcpu *v, struct pvs_stats *s,
 /* Decision and state word, as the step has left them; 1 if the actuator must
  * be told. */
 static __always_inline int publish(struct pvs_vcpu *v, struct pvs_mailbox *box,
+				   struct pvs_stats *s,
 				   struct pvsched_host_slot *host, __u32 events,
 				   __u64 now)
 {
-	__u64 state = pvs_state_word(&v->machine);
+	__u64 state = pvs_state_word(&v->machine), decision, from;
 
 	if (host &&
 	    (state != v->published || (events & PVS_EVENT(PVS_EV_ADMIN)))) {
@@ -204,9 +219,15 @@ static __always_inline int publish(struct pvs_vcpu *v, struct pvs_mailbox *box,
 	if (!v->outcome.changed)
 		return 0;
 	box->decided_at = now;
-	*(volatile __u64 *)&box->decision = ++v->seq << PVS_DECISION_SEQ_SHIFT |
-					    v->outcome.decision;
-	return !__sync_lock_test_and_set(&box->in_flight, 1);
+	decision = ++v->seq << PVS_DECISION_SEQ_SHIFT | v->outcome.decision;
+	from = __sync_lock_test_and_set(&box->decision, decision);
+	if (!pvs_scx_on())
+		return !__sync_lock_test_and_set(&box->in_flight, 1);
+	pvs_scx_effect(v->index, v->machine.run, from, decision);
+	box->applied_at = bpf_ktime_get_ns();
+	*(volatile __u64 *)&box->applied = decision;
+	count_delay(s->event_to_applied, pvs_sub_floor(box->applied_at, now));
+	return 0;
 }
 
 /* The vCPU's timer at the outcome's deadline, or earlier where it is set. */
@@ -275,7 +296,7 @@ static __always_inline void step(struct pvs_vcpu *v, __u32 events)
 	count(v, s, &v->outcome, events, now);
 	if (need & PVS_NEED_BAD)
 		s->bad_intents++;
-	if (publish(v, box, host, events, now)) {
+	if (publish(v, box, s, host, events, now)) {
 		record.index = index;
 		if (bpf_ringbuf_output(&ring, &record, sizeof(record),
 				       BPF_RB_FORCE_WAKEUP))

@@ -58,8 +58,8 @@ struct pvs_limits {
 
 /*
  * One per registered vCPU in the mmapable array `mailboxes`: the policy writes
- * decision, decided_at and dead, the actuator applied and applied_at, the
- * daemon tag.
+ * decision, decided_at and dead, the actuator applied and applied_at (the
+ * policy where the scheduler carries decisions out), the daemon tag.
  * in_flight: the policy exchanges 1 in and sends a ring record only if it was
  * 0; the actuator exchanges 0 in before it loads the decision.
  */
@@ -97,11 +97,13 @@ struct pvs_stats {
 	__u64 refused_wishes;	  /* bodies that no class has */
 	__u64 policy_calls;	  /* of the policy that were timed, */
 	__u64 policy_ns;	  /* and what they took */
-	/* written by the actuator */
+	/* written by the actuator setattr */
 	__u64 applies;	   /* sched_setattr calls that succeeded */
 	__u64 apply_fails; /* that failed */
 	__u64 foreign;	   /* somebody else's attributes found, left alone */
 	__u64 wake_to_run[PVS_HIST_BUCKETS];
+	__u64 raise_to_run[PVS_HIST_BUCKETS]; /* boosted while it waited */
+	/* written by whoever carries decisions out */
 	__u64 event_to_applied[PVS_HIST_BUCKETS];
 };
 

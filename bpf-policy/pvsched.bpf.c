@@ -168,9 +168,11 @@ int BPF_PROG(__kvm_vcpu_kick, struct kvm_vcpu *vcpu)
 /*
  * Makes the timer of a new vCPU, or evaluates one (or all of a VM, one call
  * each) after limits, areas, tags, switches or the active object changed; or
- * takes a thread out of `others`. A classifier, because it may init a timer on every kernel since 5.15, and
- * nothing of it runs in the scheduler's context. Returns 0, 1 if the TID is
- * unknown, 2 if there is no timer.
+ * takes a thread out of `others`. A classifier, because it may init a timer on
+ * every kernel since 5.15, and nothing of it runs in the scheduler's context;
+ * where the kernel has sched_ext pvschedd makes it a syscall program, which may
+ * tell the scheduler, as may its timer. Returns 0, 1 if the TID is unknown, 2 if
+ * there is no timer.
  */
 SEC("tc")
 int control(struct __sk_buff *skb)

@@ -12,6 +12,7 @@
 
 #include "common/clock.h"
 #include "maps.h"
+#include "scx/scx.h"
 
 namespace pvsched {
 namespace {
@@ -51,6 +52,7 @@ Policy::~Policy() {
   if (globals_) munmap(globals_, sizeof(pvs_globals));
   if (mailboxes_) munmap(mailboxes_, PVS_MAX_VCPUS * sizeof(pvs_mailbox));
   if (stats_) munmap(stats_, PVS_MAX_VCPUS * sizeof(pvs_stats));
+  if (scx_report_) munmap(scx_report_, sizeof(pvs_scx_report));
 }
 
 PolicyChange Policy::begin_change() const {
@@ -74,7 +76,8 @@ Status Policy::map_shared() {
   if (globals_) return {};
   mailboxes_ = map_array<pvs_mailbox>(set_->map("mailboxes"), PVS_MAX_VCPUS);
   stats_ = map_array<pvs_stats>(set_->map("stats"), PVS_MAX_VCPUS);
-  if (!mailboxes_ || !stats_) return Error::system("cannot map the policy's mailboxes");
+  scx_report_ = map_array<pvs_scx_report>(set_->map("scx_report"), 1);
+  if (!mailboxes_ || !stats_ || !scx_report_) return Error::system("cannot map the policy's mailboxes");
   if (set_->value_size(".bss") != sizeof(pvs_globals))
     return Error("the policy object is of another version than this program");
   globals_ = map_array<pvs_globals>(set_->map(".bss"), 1);
@@ -155,6 +158,14 @@ std::vector<std::string> Policy::stop_misbehaving() {
   }
   return sentences;
 }
+
+std::map<std::string, int> Policy::scheduler_maps() const {
+  std::map<std::string, int> maps{{"pvsched.bss", set_->map(".bss")}};
+  for (const char* name : {"vcpus", "mailboxes", "scx_cpus", "scx_places", "scx_report"}) maps[name] = set_->map(name);
+  return maps;
+}
+
+bool Policy::in_scheduler() const { return __atomic_load_n(&scx_report_->attached, __ATOMIC_ACQUIRE) != 0; }
 
 int Policy::ring_fd() const { return ring_buffer__epoll_fd(ring_); }
 
@@ -248,14 +259,12 @@ void Policy::drop_areas(VmId vm) {
 }
 
 Status Policy::run_control(pid_t tid, unsigned what) {
-  std::array<std::uint8_t, 64> packet{};
-  LIBBPF_OPTS(bpf_test_run_opts, run, .data_in = packet.data(), .data_size_in = packet.size(), .repeat = 1);
   globals_->control_tid = static_cast<__u32>(tid);
   globals_->control_what = what;
-  if (int err = bpf_prog_test_run_opts(set_->control(), &run); err)
-    return Error::system("cannot run the policy's control program", -err);
-  if (run.retval == 2) return Error("the kernel gives no timer for thread " + std::to_string(tid));
-  if (run.retval != 0) return Error("thread " + std::to_string(tid) + " is not under the policy");
+  auto result = set_->run_control();
+  if (!result) return result.error();
+  if (*result == 2) return Error("the kernel gives no timer for thread " + std::to_string(tid));
+  if (*result != 0) return Error("thread " + std::to_string(tid) + " is not under the policy");
   return {};
 }
 
@@ -274,6 +283,8 @@ Result<unsigned> Policy::reserve_vcpu() {
   auto index = static_cast<unsigned>(free - vcpus_.begin());
   std::memset(&mailboxes_[index], 0, sizeof(mailboxes_[index]));
   std::memset(&stats_[index], 0, sizeof(stats_[index]));
+  const pvs_scx_place none{};
+  bpf_map_update_elem(set_->map("scx_places"), &index, &none, BPF_ANY);
   return index;
 }
 

@@ -2,7 +2,7 @@
 // Policy: the loaded BPF programs. Registers VMs and vCPU threads, hands out areas, mailboxes and statistics; has the
 // policies in their slots and swaps them while VMs run.
 //
-// Main thread only, but for consume(), mailbox() and stats(), which the actuator thread uses too.
+// Main thread only, but for consume(), mailbox(), stats() and in_scheduler(), which the actuator thread uses too.
 #pragma once
 
 #include <sys/types.h>
@@ -22,6 +22,7 @@
 #include "sched/engine.h"
 
 struct pvs_globals;
+struct pvs_scx_report;
 struct ring_buffer;
 
 namespace pvsched {
@@ -87,6 +88,11 @@ class Policy {
   pvs_mailbox& mailbox(unsigned index) const { return mailboxes_[index]; }
   pvs_stats& stats(unsigned index) const { return stats_[index]; }
 
+  /// Descriptors of the maps that the sched_ext scheduler shares, by name.
+  std::map<std::string, int> scheduler_maps() const;
+  /// Whether the scheduler is in force: the policy then carries its decisions out through it, without records.
+  bool in_scheduler() const;
+
   /// Descriptor that is readable when records wait, for epoll.
   int ring_fd() const;
   /// Calls the sink given to on_record() for each waiting record.
@@ -137,6 +143,7 @@ class Policy {
   pvs_globals* globals_ = nullptr;
   pvs_mailbox* mailboxes_ = nullptr;
   pvs_stats* stats_ = nullptr;
+  pvs_scx_report* scx_report_ = nullptr;
   int vcpus_fd_ = -1, apics_fd_ = -1, limits_fd_ = -1, guest_areas_fd_ = -1, host_areas_fd_ = -1, others_fd_ = -1;
   std::vector<std::uint16_t> filter_count_;
   std::vector<Vm> vms_;

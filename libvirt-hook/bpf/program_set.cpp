@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <cstring>
 
@@ -56,6 +57,8 @@ std::string try_source(const std::string& path, const char* name) {
 
 // libbpf's linker takes and makes files by path: these are in memory.
 std::string path_of(const Fd& fd) { return "/proc/self/fd/" + std::to_string(fd.get()); }
+
+constexpr std::uint32_t kSleepable = 1U << 4;  // BPF_F_SLEEPABLE
 
 Result<Fd> memory_file(const char* name, const Bytes& content) {
   Fd fd(memfd_create(name, MFD_CLOEXEC));
@@ -122,6 +125,13 @@ Result<std::unique_ptr<ProgramSet>> ProgramSet::load(const Fd& object, const std
         return Error::system(std::string("cannot share map ") + name, -err);
     }
   }
+  // A classifier may not call the scheduler's functions; where there are none the program is one on any kernel.
+  set->control_is_syscall_ = libbpf_find_vmlinux_btf_id("scx_bpf_kick_cpu", BPF_TRACE_FENTRY) > 0;
+  if (set->control_is_syscall_) {
+    bpf_program* control = bpf_object__find_program_by_name(set->object_, "control");
+    bpf_program__set_type(control, BPF_PROG_TYPE_SYSCALL);
+    bpf_program__set_flags(control, kSleepable);
+  }
   if (int err = bpf_object__load(set->object_); err) {
     const std::string verdict = text.verdict();
     return Error(
@@ -143,7 +153,18 @@ std::size_t ProgramSet::value_size(const char* name) const {
   return map ? bpf_map__value_size(map) : 0;
 }
 
-int ProgramSet::control() const { return bpf_program__fd(bpf_object__find_program_by_name(object_, "control")); }
+Result<unsigned> ProgramSet::run_control() {
+  std::array<std::uint8_t, 64> packet{};
+  LIBBPF_OPTS(bpf_test_run_opts, run);
+  if (!control_is_syscall_) {
+    run.data_in = packet.data();
+    run.data_size_in = packet.size();
+    run.repeat = 1;
+  }
+  int err = bpf_prog_test_run_opts(bpf_program__fd(bpf_object__find_program_by_name(object_, "control")), &run);
+  if (err) return Error::system("cannot run the policy's control program", -err);
+  return run.retval;
+}
 
 Status ProgramSet::attach(const std::vector<SourceInfo>& sources) {
   LibbpfText text;

@@ -42,7 +42,8 @@ class ProgramSet {
   std::uint32_t generation() const { return generation_; }
   int map(const char* name) const;  ///< descriptor of a map; -1 if there is none
   std::size_t value_size(const char* name) const;  ///< of a map, in bytes
-  int control() const;  ///< descriptor of the control program
+  /// Runs the control program once; returns what it returned. Errors: the kernel refuses to.
+  Result<unsigned> run_control();
 
   Status attach(const std::vector<SourceInfo>& sources);
   void detach();
@@ -53,6 +54,7 @@ class ProgramSet {
   bpf_object* object_ = nullptr;
   std::vector<bpf_link*> links_;
   std::uint32_t generation_ = 0;
+  bool control_is_syscall_ = false;
 };
 
 }  // namespace pvsched

@@ -70,6 +70,9 @@ int run(int argc, char** argv) {
   setup->add_option("--qmp-socket", request.edit.qmp_socket, "a QMP socket for pvschedd, in /run/pvsched/qmp");
   setup->add_option("--element", limits, "file with the pvsched element to put in");
 
+  std::string actuator;
+  auto* choose = cli.add_subcommand("actuator", "choose what carries decisions out, until pvschedd ends");
+  choose->add_option("NAME", actuator, "setattr or scx")->required();
   std::string policy_name;
   std::string policy_path;
   auto* policy = cli.add_subcommand("policy", "the policies that VMs can be served by");
@@ -118,6 +121,7 @@ int run(int argc, char** argv) {
   if (*validate) return run_validate(options, subject);
   if (*doctor) return run_doctor(options, plugin, json);
   if (*reload) return run_simple(options, {{"op", "reload"}}, "configuration read");
+  if (*choose) return run_simple(options, {{"op", "actuator"}, {"name", actuator}}, "actuator " + actuator);
   if (*policy_list || *policy_show) return pvsched::run_policy_list(options, policy_name, json);
   for (const auto* take : {policy_verify, policy_load, policy_swap})
     if (*take) return pvsched::run_policy_take(options, take->get_name(), policy_path);

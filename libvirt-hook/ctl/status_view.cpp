@@ -122,7 +122,10 @@ std::string show_status(const Json& status) {
   std::vector<std::vector<std::string>> facts;
   facts.push_back({"pvschedd", text(status, "version") + ", process " + text(status, "pid") + ", " +
                                    (bool_member(status, "enabled") == true ? "enabled" : "disabled for all VMs")});
-  facts.push_back({"actuator", text(status, "actuator")});
+  std::string actuator = text(status, "actuator");
+  if (text(status, "actuator_reason") != "-")
+    actuator += " instead of " + text(status, "actuator_chosen") + ": " + text(status, "actuator_reason");
+  facts.push_back({"actuator", actuator});
   const Json& libvirt = member(status, "libvirt");
   facts.push_back(
       {"libvirt", text(libvirt, "uri") + ", " +

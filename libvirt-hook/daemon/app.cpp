@@ -83,6 +83,8 @@ Status App::prepare() {
   engine_options.guardian = config_.guardian;
   engine_options.run_dir = config_.run_dir;
   engine_options.lease_ms = config_.lease_ms;
+  engine_options.actuator = config_.actuator;
+  engine_options.scheduler = config_.scheduler;
   engine_options.actuator_priority = static_cast<int>(config_.actuator_priority);
   auto engine = Engine::create(engine_options);
   if (!engine) return engine.error();
@@ -144,15 +146,16 @@ Status App::run() {
   if (sd_watchdog_enabled(0, &watchdog_us) > 0)
     watchdog_ =
         Source::timer(static_cast<unsigned>(watchdog_us / 2000), [] { return sd_notify(0, "WATCHDOG=1"), true; });
-  policy_watch_ = Source::timer(1000, [this] {
-    sessions_->watch_policies();
-    sessions_->watch_tags();
-    return true;
-  });
+  policy_watch_ = Source::timer(1000, [this] { return watch(), true; });
   unsigned available = 0;
   for (const auto& source : engine_->sources()) available += source.available ? 1 : 0;
-  log_line(LogLevel::kInfo, "pvschedd is ready at " + config_.socket_path() + ": actuator " + engine_->actuator() +
-                                ", " + std::to_string(available) + " event sources");
+  const ActuatorInfo actuator = engine_->actuator();
+  if (!actuator.reason.empty())
+    log_line(LogLevel::kWarning,
+             "actuator " + actuator.name + " instead of " + actuator.chosen + ": " + actuator.reason);
+  actuator_ = actuator.name;
+  log_line(LogLevel::kInfo, "pvschedd is ready at " + config_.socket_path() + ": actuator " + actuator.name + ", " +
+                                std::to_string(available) + " event sources");
   sd_notify(0, "READY=1");
   tell_systemd();
   if (host_) host_->start();
@@ -163,6 +166,18 @@ Status App::run() {
   engine_.reset();  // restores whatever is left, ends guardian and actuator
   log_line(LogLevel::kInfo, "pvschedd has stopped");
   return {};
+}
+
+void App::watch() {
+  sessions_->watch_policies();
+  sessions_->watch_tags();
+  engine_->watch_actuator();
+  const ActuatorInfo now = engine_->actuator();
+  if (std::exchange(actuator_, now.name) == now.name) return;
+  if (now.reason.empty())
+    log_line(LogLevel::kInfo, "actuator " + now.name);
+  else
+    log_line(LogLevel::kWarning, "actuator " + now.name + " instead of " + now.chosen + ": " + now.reason);
 }
 
 void App::tell_systemd() {
@@ -188,7 +203,8 @@ Status App::reload() {
   const bool restart = fresh->socket_path() != config_.socket_path() || fresh->run_dir != config_.run_dir ||
                        fresh->schema != config_.schema || fresh->bpf_object != config_.bpf_object ||
                        fresh->policies != config_.policies || fresh->trust != config_.trust ||
-                       fresh->guardian != config_.guardian || fresh->lease_ms != config_.lease_ms ||
+                       fresh->guardian != config_.guardian || fresh->actuator != config_.actuator ||
+                       fresh->scheduler != config_.scheduler || fresh->lease_ms != config_.lease_ms ||
                        fresh->actuator_priority != config_.actuator_priority ||
                        fresh->libvirt_uri != config_.libvirt_uri || fresh->libvirt_run != config_.libvirt_run ||
                        fresh->log_target != config_.log_target;

@@ -29,6 +29,7 @@ class App {
   void start_libvirt();
   Status reload();
   void stop();
+  void watch();
   void tell_systemd();
 
   Config config_;
@@ -40,6 +41,7 @@ class App {
   std::unique_ptr<Sessions> sessions_;
   std::unique_ptr<ControlServer> control_;
   Source terminate_, interrupt_, hangup_, watchdog_, policy_watch_;
+  std::string actuator_;  ///< the one that was told of last
   GMainLoop* loop_;
   bool stopping_ = false;
 };

@@ -81,6 +81,13 @@ const Option kOptions[] = {
        return "";
      }},
     {"policy", "guardian", path(&Config::guardian)},
+    {"policy", "actuator",
+     [](Config& config, const std::string& value) -> std::string {
+       if (value != "setattr" && value != "scx") return "allowed are setattr, scx";
+       config.actuator = value;
+       return "";
+     }},
+    {"policy", "scheduler", path(&Config::scheduler)},
     {"policy", "lease_ms", number(&Config::lease_ms, 50, 10000)},
     {"policy", "actuator_priority", number(&Config::actuator_priority, 1, 99)},
     {"libvirt", "uri",
@@ -148,6 +155,7 @@ Config default_config() {
   config.policies = split_paths(PVSCHED_POLICIES);
   config.trust.keys = PVSCHED_KEYS;
   config.guardian = PVSCHED_GUARDIAN;
+  config.scheduler = PVSCHED_SCHEDULER;
   return config;
 }
 

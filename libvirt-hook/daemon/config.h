@@ -19,6 +19,8 @@ struct Config {
   std::vector<std::string> policies;  ///< folders of policy objects
   TrustRules trust;  ///< of policy objects
   std::string guardian;
+  std::string actuator = "setattr";  ///< or "scx"
+  std::string scheduler;  ///< the sched_ext scheduler's object
   unsigned lease_ms = 200;
   unsigned actuator_priority = 99;
   unsigned reconcile_s = 5;  ///< 0: only for a reason

@@ -36,7 +36,10 @@ void do_status(const RequestServices& services, const Json& request, const Reply
     out["version"] = PVSCHED_VERSION_TEXT;
     out["pid"] = ::getpid();
     out["enabled"] = services.engine->enabled();
-    out["actuator"] = services.engine->actuator();
+    const ActuatorInfo actuator = services.engine->actuator();
+    out["actuator"] = actuator.name;
+    out["actuator_chosen"] = actuator.chosen;
+    out["actuator_reason"] = actuator.reason;
     out["sources"] = Json::array();
     for (const auto& source : services.engine->sources())
       out["sources"].push_back({{"name", source.name}, {"available", source.available}, {"reason", source.reason}});
@@ -111,6 +114,10 @@ void do_policy_verify(const RequestServices& services, const Json& request, cons
   take_policy(services, request, reply, &Engine::verify_policy);
 }
 
+void do_actuator(const RequestServices& services, const Json& request, const Reply& reply) {
+  reply(outcome(services.engine->choose_actuator(text(request, "name"))));
+}
+
 void do_reload(const RequestServices& services, const Json&, const Reply& reply) { reply(outcome(services.reload())); }
 
 void do_ping(const RequestServices&, const Json&, const Reply& reply) {
@@ -127,6 +134,7 @@ constexpr std::pair<std::string_view, Op> kOperations[] = {{"hook", do_hook},
                                                            {"detach", do_detach},
                                                            {"reload", do_reload},
                                                            {"ping", do_ping},
+                                                           {"actuator", do_actuator},
                                                            {"policies", do_policies},
                                                            {"policy-load", do_policy_load},
                                                            {"policy-swap", do_policy_swap},

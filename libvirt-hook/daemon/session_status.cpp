@@ -76,6 +76,7 @@ Json stats_json(const pvs_stats& stats) {
   out["apply_fails"] = stats.apply_fails;
   out["foreign"] = stats.foreign;
   out["wake_to_run"] = histogram_json(stats.wake_to_run);
+  out["raise_to_run"] = histogram_json(stats.raise_to_run);
   out["event_to_applied"] = histogram_json(stats.event_to_applied);
   return out;
 }

@@ -151,7 +151,9 @@ void Actuator::apply(unsigned index) {
   auto body = static_cast<std::uint32_t>(decision);
   if (!entry.active || __atomic_load_n(&box.dead, __ATOMIC_ACQUIRE)) return;
 
+  const bool in_scheduler = policy_.in_scheduler();
   if (guardian_missing_) body = 0;  // nobody would take a boost back if this process died
+  if (in_scheduler) body = 0;
   auto mode = static_cast<RtMode>(entry.mode);
   std::uint32_t applied = entry.intended;
   if (body != applied) {
@@ -174,10 +176,12 @@ void Actuator::apply(unsigned index) {
     ++stats.applies;
     if (yields(applied) != yields(body)) weigh(entry.vm);
   }
+  if (in_scheduler) return;
   std::uint64_t done = monotonic_ns();
+  const bool news = box.applied != decision;  // the scheduler, which has ended, may have carried it out long ago
   box.applied_at = done;
   __atomic_store_n(&box.applied, (decision & ~PVS_DECISION_BODY) | body, __ATOMIC_RELEASE);
-  if (body != applied && body == static_cast<std::uint32_t>(decision))
+  if (news && body != applied && body == static_cast<std::uint32_t>(decision))
     count_delay(stats.event_to_applied, done > box.decided_at ? done - box.decided_at : 0);
 }
 
@@ -202,11 +206,18 @@ void Actuator::look_again() {
     watch(epoll_.get(), guardian_.pidfd(), kGuardian);
   }
   each_active([this](unsigned index) {
-    const pvs_mailbox& box = policy_.mailbox(index);
-    if (static_cast<std::uint32_t>(__atomic_load_n(&box.decision, __ATOMIC_ACQUIRE)) !=
-        static_cast<std::uint32_t>(box.applied))
-      apply(index);
+    const auto decision =
+        static_cast<std::uint32_t>(__atomic_load_n(&policy_.mailbox(index).decision, __ATOMIC_ACQUIRE));
+    if ((in_scheduler_ ? 0 : decision) != baselines_->entries[index].intended) apply(index);
   });
+}
+
+// The scheduler has come or gone: by us, or ended by the kernel.
+void Actuator::follow_scheduler() {
+  const bool now = policy_.in_scheduler();
+  if (now == in_scheduler_) return;
+  in_scheduler_ = now;
+  each_active([this](unsigned index) { apply(index); });
 }
 
 void Actuator::run(int priority) {
@@ -223,6 +234,7 @@ void Actuator::run(int priority) {
     int n = epoll_wait(epoll_.get(), events, 3, busy ? turn_ms : -1);
     baselines_->heartbeat_ns.store(monotonic_ns(), std::memory_order_relaxed);
     if (baselines_->fence != fence_) resync();
+    follow_scheduler();
     if (busy && monotonic_ns() - last_look_ >= turn_ms * 1000000ull) look_again();
     for (int i = 0; i < n; ++i) {
       switch (static_cast<Wait>(events[i].data.u64)) {

@@ -2,6 +2,9 @@
 // Actuator: the one thread that changes scheduling attributes. It waits for the policy's records with real-time
 // priority and locked memory, reads the latest decision from the mailbox and makes it true: no allocation, no lock,
 // no log on that path.
+//
+// While the sched_ext scheduler is in force, decisions are carried out there: the thread keeps all attributes at their
+// baselines, looks a few times a second whether that is still so, and makes all decisions true once it is not.
 #pragma once
 
 #include <atomic>
@@ -45,6 +48,7 @@ class Actuator {
   void weigh(VmId vm);
   void resync();
   void look_again();
+  void follow_scheduler();
   template <typename Visit>
   void each_active(Visit visit);
   void serve_commands();
@@ -57,6 +61,7 @@ class Actuator {
   std::uint32_t fence_ = 0;
   std::uint64_t last_look_ = 0;
   bool guardian_missing_ = false;
+  bool in_scheduler_ = false;
   std::atomic<bool> realtime_{false};
   std::atomic<bool> foreign_[PVS_MAX_VCPUS]{};
   std::thread thread_;

@@ -17,6 +17,7 @@
 #include "sched/guardian.h"
 #include "sched/policy_changes.h"
 #include "sched/rt_group.h"
+#include "sched/scx.h"
 
 namespace pvsched {
 namespace {
@@ -41,6 +42,8 @@ Error no_default(const std::vector<PolicyInfo>& refused) {
     if (why.empty() || info.path.ends_with("/" + name + ".bpf.o")) why = "; " + info.refused;
   return Error("the default policy '" + name + "' is in none of the policies' folders" + why);
 }
+
+std::string end_of(const Scx& scx) { return "the kernel has ended the scheduler: " + scx.state().reason; }
 
 class EngineImpl final : public Engine {
  public:
@@ -75,7 +78,9 @@ class EngineImpl final : public Engine {
   }
   std::vector<std::string> stop_misbehaving() override { return policy_->stop_misbehaving(); }
   std::vector<SourceInfo> sources() const override { return policy_->sources(); }
-  std::string actuator() const override { return "setattr"; }
+  ActuatorInfo actuator() const override;
+  Status choose_actuator(const std::string& name) override;
+  void watch_actuator() override;
   Result<VmStatus> status(VmId vm) const override;
 
  private:
@@ -90,6 +95,11 @@ class EngineImpl final : public Engine {
     std::map<unsigned, Vcpu> vcpus;
   };
 
+  bool any_vcpu() const;
+  Status load_scx();
+  void start_scx();
+  void stop_idle_scx();
+  bool scx_ended() const;
   std::string table_path() const { return options_.run_dir + "/baselines"; }
   RtMode choose_mode(Vm& vm, Vcpu& vcpu);
   void give_back_all(Vcpu& vcpu);
@@ -101,6 +111,8 @@ class EngineImpl final : public Engine {
   std::unique_ptr<PolicyChanges> changes_;
   std::vector<PolicyInfo> refused_;
   std::unique_ptr<Actuator> actuator_;
+  std::unique_ptr<Scx> scx_;  ///< none where it is not chosen or cannot be had
+  std::string scx_reason_;  ///< why it cannot
   std::map<VmId, Vm> vms_;
   std::vector<unsigned> owed_;  ///< funds that the kernel would not take back yet
 };
@@ -123,13 +135,72 @@ Status EngineImpl::open() {
   auto actuator = Actuator::start(*policy_, *baselines_, *guardian_, options_.actuator_priority);
   if (!actuator) return actuator.error();
   actuator_ = actuator.take();
+  if (options_.actuator == kScx) (void)load_scx();
   return {};
 }
 
 EngineImpl::~EngineImpl() {
   while (!vms_.empty()) remove_vm(vms_.begin()->first);
+  scx_.reset();
   actuator_.reset();
   if (baselines_) unlink(table_path().c_str());  // the guardian finds its table empty and ends with us
+}
+
+bool EngineImpl::any_vcpu() const {
+  return std::any_of(vms_.begin(), vms_.end(), [](const auto& vm) { return !vm.second.vcpus.empty(); });
+}
+
+// Loaded at once, so that the kernel's answer is known early.
+Status EngineImpl::load_scx() {
+  ScxOptions options;
+  options.object = options_.scheduler;
+  options.sys = options_.sys;
+  scx_.reset();
+  auto scx = Scx::load(options, policy_->scheduler_maps());
+  scx_reason_ = scx ? "" : scx.error().text();
+  if (!scx) return scx.error();
+  scx_ = scx.take();
+  return {};
+}
+
+// In force while there is a vCPU. What failed once is not tried again by itself: the administrator decides.
+void EngineImpl::start_scx() {
+  if (!scx_ || scx_->started()) return;
+  if (auto status = scx_->start(); !status) {
+    scx_reason_ = status.error().text();
+    scx_.reset();
+  }
+}
+
+void EngineImpl::stop_idle_scx() {
+  if (scx_ && !any_vcpu()) scx_->stop();
+}
+
+bool EngineImpl::scx_ended() const { return scx_ && scx_->started() && !scx_->state().attached; }
+
+ActuatorInfo EngineImpl::actuator() const {
+  if (scx_ended()) return {kSetattr, options_.actuator, end_of(*scx_)};
+  return {scx_ ? kScx : kSetattr, options_.actuator, scx_reason_};
+}
+
+Status EngineImpl::choose_actuator(const std::string& name) {
+  if (name != kSetattr && name != kScx) return Error("actuator '" + name + "': allowed are setattr and scx", EINVAL);
+  options_.actuator = name;
+  if (name == kSetattr) {
+    scx_.reset();
+    scx_reason_.clear();
+    return {};
+  }
+  if (scx_ && !scx_ended()) return {};
+  if (auto status = load_scx(); !status) return status;
+  if (any_vcpu()) start_scx();
+  return scx_ ? Status() : Error(scx_reason_);
+}
+
+void EngineImpl::watch_actuator() {
+  if (!scx_ended()) return;
+  scx_reason_ = end_of(*scx_);
+  scx_.reset();
 }
 
 std::vector<PolicyInfo> EngineImpl::policies() const {
@@ -176,23 +247,22 @@ void EngineImpl::give_back_all(Vcpu& vcpu) {
 Status EngineImpl::add_vcpu(VmId id, const VcpuSpec& spec) {
   Vm& vm = vms_.at(id);
   if (vm.vcpus.count(spec.id)) return Error("vCPU " + std::to_string(spec.id) + " is there already", EEXIST);
+  start_scx();
   Vcpu vcpu;
   vcpu.spec = spec;
   vcpu.mode = choose_mode(vm, vcpu);
+  auto refused = [&](const Error& error) {
+    give_back_all(vcpu);
+    stop_idle_scx();
+    return error;
+  };
   auto index = policy_->reserve_vcpu();
-  if (!index) {
-    give_back_all(vcpu);
-    return index.error();
-  }
+  if (!index) return refused(index.error());
   vcpu.index = *index;
-  if (auto status = actuator_->adopt(*index, id, spec, vcpu.mode); !status) {
-    give_back_all(vcpu);
-    return status.error();
-  }
+  if (auto status = actuator_->adopt(*index, id, spec, vcpu.mode); !status) return refused(status.error());
   if (auto status = policy_->add_vcpu(id, *index, spec); !status) {
     actuator_->release(*index);
-    give_back_all(vcpu);
-    return status.error();
+    return refused(status.error());
   }
   vm.vcpus.emplace(spec.id, std::move(vcpu));
   // From here on the policy sees the thread's end; it may have come before.
@@ -211,6 +281,7 @@ void EngineImpl::remove_vcpu(VmId id, unsigned vcpu_id) {
   actuator_->release(it->second.index);  // baseline, before the run time that a boost needs is gone
   give_back_all(it->second);
   vm.vcpus.erase(it);
+  stop_idle_scx();
 }
 
 void EngineImpl::set_tag(VmId id, unsigned vcpu_id, std::uint32_t tag) {

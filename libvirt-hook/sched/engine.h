@@ -30,6 +30,19 @@ struct EngineOptions {
   std::string cgroup = "/sys/fs/cgroup";
   unsigned lease_ms = 200;  ///< heartbeat age after which the guardian restores every thread
   int actuator_priority = 99;
+  std::string actuator = "setattr";  ///< the one chosen: "setattr" or "scx"
+  std::string scheduler;  ///< path of scheduler.bpf.o, for "scx"
+  std::string sys = "/sys";
+};
+
+inline constexpr const char* kSetattr = "setattr";
+inline constexpr const char* kScx = "scx";
+
+/// What makes decisions true.
+struct ActuatorInfo {
+  std::string name;  ///< "setattr" or "scx"
+  std::string chosen;  ///< what the administrator wants
+  std::string reason;  ///< why it is not that, where it is not
 };
 
 /// One event source and whether this kernel gives it.
@@ -142,7 +155,12 @@ class Engine {
   virtual std::vector<std::string> stop_misbehaving() = 0;
 
   virtual std::vector<SourceInfo> sources() const = 0;
-  virtual std::string actuator() const = 0;  ///< "setattr"
+  virtual ActuatorInfo actuator() const = 0;
+  /// The administrator's choice, in force at once; it also tries the scheduler anew after that has ended. Errors: no
+  /// such actuator; why the scheduler is not had, `setattr` is in force then.
+  virtual Status choose_actuator(const std::string& name) = 0;
+  /// Lets go of a scheduler that the kernel has ended; `setattr` has taken over by itself. Called now and then.
+  virtual void watch_actuator() = 0;
   virtual Result<VmStatus> status(VmId vm) const = 0;
 };
 

@@ -122,6 +122,7 @@ inline SchedAttr attr_of(pid_t tid) {
 /// A test with an engine of its own.
 struct EngineFixture : public Utest {
   std::unique_ptr<Engine> engine;
+  std::string scheduler;  ///< object of the sched_ext scheduler, where a group needs it
   VmId vm = 0;
   std::uint64_t* intent = nullptr;
   const std::uint64_t* state = nullptr;
@@ -132,6 +133,7 @@ struct EngineFixture : public Utest {
     options.policies = {g_paths.policies};
     options.guardian = g_paths.guardian;
     options.run_dir = g_paths.run_dir;
+    options.scheduler = scheduler;
     auto made = Engine::create(options);
     if (!made) FAIL(made.error().text().c_str());
     engine = made.take();

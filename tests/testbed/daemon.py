@@ -30,6 +30,7 @@ bpf_object={build.bpf}
 policies={build.policies}
 keys={self.keys}
 guardian={build.guardian}
+scheduler={build.scheduler}
 [libvirt]
 uri={libvirt}
 [log]
@@ -51,7 +52,7 @@ target=stderr
         with open(self.log_path, "a", encoding="utf-8") as log:
             self.process = subprocess.Popen([self.host.build.daemon, "--config", self.config],
                                             stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        wait_for("pvschedd answers", self._answers, 60, 0.02)
+        wait_for("pvschedd answers", self._answers, 180, 0.02)
 
     def _answers(self):
         if self.process.poll() is not None:

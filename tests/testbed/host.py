@@ -40,6 +40,7 @@ class Build:
         self.hook = part("libvirt-hook", "hook", "pvsched-hook")
         self.guardian = part("libvirt-hook", "sched", "pvsched-guardian")
         self.bpf = part("bpf-policy", "pvsched.bpf.o")
+        self.scheduler = part("bpf-policy", "scheduler.bpf.o")
         self.policies = part("bpf-policy", "policies")
         source = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
         self.schema = os.path.join(source, "xml-schemas", "pvsched-domain-1.0.rng")

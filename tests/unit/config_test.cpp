@@ -58,6 +58,8 @@ TEST(Config, faults_name_line_value_and_what_is_allowed) {
   STRCMP_EQUAL("f.conf:2: [policy] signed=yes: allowed are optional, required",
                fault("[policy]\nsigned=yes\n").c_str());
   STRCMP_EQUAL("f.conf:2: [policy] keys=keys: allowed is an absolute path", fault("[policy]\nkeys=keys\n").c_str());
+  STRCMP_EQUAL("f.conf:2: [policy] actuator=magic: allowed are setattr, scx",
+               fault("[policy]\nactuator=magic\n").c_str());
   STRCMP_EQUAL("f.conf:2: [daemon] run_dir=relative: allowed is an absolute path",
                fault("[daemon]\nrun_dir=relative\n").c_str());
   STRCMP_EQUAL("f.conf:2: [log] level=loud: allowed are debug, info, warning, error",

@@ -156,6 +156,20 @@ TEST(Control, status_and_the_global_switch) {
   CHECK(status["vms"].empty());
 }
 
+TEST(Control, the_actuator_is_chosen_and_a_refusal_told) {
+  listen();
+  Client client(options.path);
+  client.say("{\"op\":\"actuator\",\"name\":\"scx\"}\n");
+  CHECK(client.reply()["ok"] == true);
+  client.say("{\"op\":\"status\"}\n");
+  CHECK(client.reply()["actuator"] == "scx");
+  s->engine.refuse_actuator = "this kernel has no sched_ext";
+  client.say("{\"op\":\"actuator\",\"name\":\"scx\"}\n");
+  const Json reply = client.reply();
+  CHECK(reply["ok"] == false);
+  CHECK(reply["message"] == "this kernel has no sched_ext");
+}
+
 TEST(Control, a_request_too_long_is_refused_and_the_client_let_go) {
   options.max_line = 100;
   listen();

@@ -96,7 +96,14 @@ class FakeEngine : public Engine {
   std::vector<SourceInfo> sources() const override {
     return {{"sched_switch", true, ""}, {"kvm_exit", false, "no such tracepoint"}};
   }
-  std::string actuator() const override { return "fake"; }
+  ActuatorInfo actuator() const override { return actuator_info; }
+  Status choose_actuator(const std::string& name) override {
+    calls.push_back("choose_actuator " + name);
+    if (!refuse_actuator.empty()) return Error(refuse_actuator);
+    actuator_info = {name, name, ""};
+    return {};
+  }
+  void watch_actuator() override {}
   Result<VmStatus> status(VmId vm) const override {
     auto it = vms.find(vm);
     if (it == vms.end()) return Error("no such VM", ENOENT);
@@ -123,6 +130,8 @@ class FakeEngine : public Engine {
   std::size_t max_vms = PVS_MAX_VMS;
   std::string refuse_vcpu;
   std::vector<std::string> misbehaving;  ///< sentences for the next look
+  ActuatorInfo actuator_info{"setattr", "setattr", ""};
+  std::string refuse_actuator;  ///< why it is not chosen; empty: it is
   std::string refuse_policy;  ///< why no policy is taken; empty: it is
   std::vector<PolicyInfo> loaded{{"latency", "1.0", "the default", "/p/latency.bpf.o", "owner", ""}};
   RtMode rt_mode = RtMode::kRealtime;
