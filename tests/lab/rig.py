@@ -131,3 +131,13 @@ def check_well(guest):
     found = guest.oops()
     if found:
         raise Failure(f"the kernel of {guest.name} complains: {found[:1500]}")
+
+
+def rig_of(bench) -> Rig:
+    """The rig of a suite, made once: building the driver and the image takes time."""
+    if not hasattr(bench.host, "rig"):
+        # One thread for all vCPUs: with several, QEMU 7.2 has been seen to run code that the guest had patched already
+        # (an int3 of the kernel's text patching, without our module too).
+        accel = "tcg,thread=single" if bench.options.accel == "tcg" else bench.options.accel
+        bench.host.rig = Rig(bench, accel)
+    return bench.host.rig

@@ -12,7 +12,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from rig import DEVICE, Rig, check_well  # noqa: E402  (first: it sets the path)
+from rig import DEVICE, check_well, rig_of as rig  # noqa: E402  (first: it sets the path)
+import scx_cases  # noqa: E402
 from linux_guest import CMDLINE, DomainGuest, LinuxGuest  # noqa: E402
 from testbed.checks import check, main, say  # noqa: E402
 from testbed.domain import Domain  # noqa: E402
@@ -20,16 +21,6 @@ from testbed.load import Hogs  # noqa: E402
 from testbed.util import Failure, Skip, run, setting, wait_for  # noqa: E402
 
 KVM_SOURCES = ["kvm_exit", "kvm_entry", "kvm_userspace_exit", "kvm_halt_poll_ns", "kvm_apic_accept_irq"]
-
-
-def rig(bench):
-    """The rig, made once: building the driver and the image takes time."""
-    if not hasattr(bench.host, "rig"):
-        # One thread for all vCPUs: with several, QEMU 7.2 has been seen to run code that the guest had patched already
-        # (an int3 of the kernel's text patching, without our module too).
-        accel = "tcg,thread=single" if bench.options.accel == "tcg" else bench.options.accel
-        bench.host.rig = Rig(bench, accel)
-    return bench.host.rig
 
 
 def runs_of_programs():
@@ -362,7 +353,7 @@ def arguments(parser):
 
 # What needs the lab's kernel as the host, with KVM, and of that what depends on the kernel; and what needs it in the
 # guest only.
-SETS = {"host": [sources, upgraded_while_running, gpa, domain, migration],
+SETS = {"host": [sources, upgraded_while_running, gpa, domain, migration, *scx_cases.CASES],
         "older-host": [sources, upgraded_while_running, gpa],
         "guest": [selftest_bar, selftest_gpa, placement_bar, placement_gpa, loops_bar, loops_gpa, migration,
                   migration_gpa, save_and_restore]}
