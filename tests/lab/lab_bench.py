@@ -10,7 +10,8 @@ from lab.evaluation import parse
 from lab.evaluation.bench import StressNg, run_delay
 from rig import COUNTED, LIMITS, Rig
 from testbed.host import qemu_version
-from testbed.util import read, thread_seconds, write
+from testbed.checks import check
+from testbed.util import Skip, read, thread_seconds, write
 
 CLOCK = ("So is the hardware that its KVM uses: a guest's instruction takes some 20 times as long. The limits are "
          "stretched accordingly.")
@@ -77,6 +78,27 @@ class LabBench:
     def cpu_seconds(self) -> list[float]:
         """Time on a CPU so far of each guest's vCPU threads together."""
         return [sum(map(thread_seconds, guest.guest.tids())) for guest in self.guests]
+
+    @contextlib.contextmanager
+    def actuator(self, name: str):
+        """What carries decisions out, by pvschedd's own switch."""
+        if name == "scx" and not os.path.exists("/sys/kernel/sched_ext"):
+            raise Skip("this kernel has no sched_ext")
+        self.rig.daemon.ctl("actuator", name)
+        try:
+            yield
+            status = self.rig.daemon.status()
+            check(status["actuator"] == name, f"{name} did not last: {status['actuator_reason']}")
+        finally:
+            self.rig.daemon.ctl("actuator", "setattr")
+
+    def account(self) -> dict:
+        """Of the first guest's vCPUs."""
+        stats = self.rig.stats(self.guests[0].guest)
+        out = {name: sum(s[name] for s in stats) for name in ("applies", "decisions")}
+        for name, histogram in (("effect", "event_to_applied"), ("run", "raise_to_run")):
+            out[name] = [sum(counts) for counts in zip(*(s[histogram]["log2_ns"] for s in stats))]
+        return out
 
     def load(self) -> StressNg:
         """The co-tenants."""

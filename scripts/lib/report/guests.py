@@ -216,6 +216,28 @@ def tags(measured, name, svgs):
         percentiles=percentiles(cells, ("own", "interval_us", "tags")))
 
 
+def actuators(measured, name, svgs):
+    cells = measured["cells"]
+    rows = []
+    for cell in cells:
+        middle_of = [statistics.median(r[k] for r in cell["rounds"]) for k in (
+            "effect_p50_us", "effect_p99_us", "run_p50_us", "run_p99_us", "decisions", "applies")]
+        rows.append([cell["actuator"], *(number(value) for value in middle_of),
+                     *(figure(cell["pooled"]["latency"], k) for k in ("p50_us", "p99_us", "p999_us"))])
+    return part("actuators", command=measured["command"], figures=table(
+        ["", "effect p50 µs", "p99 µs", "running p50 µs", "p99 µs", "decisions", "sched_setattr", "guest p50 µs",
+         "p99 µs", "p99.9 µs"], rows))
+
+
+def scheduler(measured, name, svgs):
+    cells = measured["cells"]
+    rows = []
+    for program in values_of(cells, "program"):
+        times = [[r["seconds"] for r in judge.pick(cells, program=program, actuator=a)] for a in ("setattr", "scx")]
+        rows.append([f"`{named(cells, program=program)['command']}`", ratio(stats.ratio(*times, True))])
+    return part("scheduler", programs=table(["", "ours over the kernel's"], rows))
+
+
 def timeline(measured, name, svgs):
     file = f"{name}-timeline.svg"
     svgs[file] = charts.boosts("Boosts of a busy guest", measured["samples"])
@@ -223,7 +245,8 @@ def timeline(measured, name, svgs):
 
 
 SECTIONS = {"latency": latency, "latency-rr": latency_rr, "audio": audio, "throughput": throughput,
-            "lockholder": lockholder, "placement": placement, "rivals": rivals, "tags": tags, "timeline": timeline}
+            "lockholder": lockholder, "placement": placement, "rivals": rivals, "tags": tags, "actuators": actuators,
+            "scheduler": scheduler, "timeline": timeline}
 
 
 def bounds(result):

@@ -39,6 +39,13 @@ class Bench(Protocol):
     def mode(self, name: str) -> ContextManager:
         """All guests under one of MODES: policy off, policy on, or every vCPU thread SCHED_FIFO."""
 
+    def actuator(self, name: str) -> ContextManager:
+        """Decisions are carried out by "setattr" or "scx"; by setattr afterwards. Skip where it cannot be."""
+
+    def account(self) -> dict:
+        """Of the first guest's vCPUs so far: {"applies", "decisions", "effect", "run"}; the last two are log2
+        histograms of ns: a decision's event to its being in force, and a waiting vCPU's boost to its running."""
+
     def load(self) -> ContextManager[Load]:
         """STRESS_COMMAND on the host."""
 

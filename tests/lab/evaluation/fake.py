@@ -56,6 +56,8 @@ class FakeGuest:
                       "holders": {"wait": histogram(wait), "hold": histogram(50.0, 0 if kernel else 100)}}]
         elif "hackbench" in command:
             return 0, f"Running in process mode\nTime: {1.01 if self.bench.loaded else 1.0:.3f}\n"
+        elif command.startswith("stress-ng"):
+            return 0, STRESS + "stress-ng: metrc: [7] cpu 1000 3.00 1.50 0.50 333.33 10.00\n"
         elif "perf bench" in command:
             return 0, "0.500\n"
         else:
@@ -82,6 +84,7 @@ class FakeBench:
         self.metrics = {}
         self.waited = self.runs = 0
         self.tags, self.had = False, [0.0, 0.0]
+        self.carrier, self.accounts, self.applies, self.delays = "setattr", 0, 0, [0] * 40
 
     def late(self, where):
         if not self.busy:
@@ -93,6 +96,21 @@ class FakeBench:
         before, self.now = self.now, name
         yield
         self.now = before
+
+    @contextlib.contextmanager
+    def actuator(self, name):
+        before, self.carrier = self.carrier, name
+        yield
+        self.carrier = before
+
+    def account(self):
+        """Grows with each look: faster and without calls under scx."""
+        scx = self.carrier == "scx"
+        self.accounts += 1
+        self.applies += 0 if scx else 100
+        self.delays[10 if scx else 14] += 100
+        return {"applies": self.applies, "decisions": 100 * self.accounts, "effect": list(self.delays),
+                "run": list(self.delays)}
 
     @contextlib.contextmanager
     def load(self):

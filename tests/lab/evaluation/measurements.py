@@ -11,7 +11,7 @@ from testbed.util import Failure
 
 from . import parse
 from .bench import MODES
-from .stats import Histogram, pooled
+from .stats import Histogram, log2_percentile, pooled
 
 LIMIT_US = 100000  # of the histogram: cyclictest prints every bucket up to there, some seconds in an emulated guest
 RR = "--mlockall -p 8 --policy=rr"
@@ -275,6 +275,52 @@ def tags(bench, preset: Preset, out: Round) -> str:
     return f"cyclictest -q {FAIR} -D {preset.seconds} -i INTERVAL beside {work}"
 
 
+ACTUATORS = ("setattr", "scx")
+
+
+def account_of(before: dict, after: dict) -> dict:
+    """What has been carried out between two accounts, and how fast."""
+    out = {name: after[name] - before[name] for name in ("applies", "decisions")}
+    for name in ("effect", "run"):
+        buckets = [b - a for a, b in zip(before[name], after[name])]
+        out[f"{name}_count"] = sum(buckets)
+        out |= {f"{name}_{label}_us": log2_percentile(buckets, share) for label, share in (("p50", .5), ("p99", .99))}
+    return out
+
+
+def actuators(bench, preset: Preset, out: Round) -> str:
+    """A real-time cyclictest in a busy guest, by what carries decisions out. Who begins changes with each round."""
+    interval = 1000
+    for actuator in ACTUATORS if out.number % 2 else ACTUATORS[::-1]:
+        with bench.actuator(actuator), bench.mode("dynamic"), bench.load():
+            before = bench.account()
+            report = cyclictest(bench.guests[0].run, interval, preset.seconds, RR)[0]
+            done = account_of(before, bench.account())
+        histogram = parse.cyclictest(report, LIMIT_US)
+        out.add({"actuator": actuator, "interval_us": interval}, done, {"latency": histogram})
+        out.say(f"round {out.number}: {actuator}: effect p50 {done['effect_p50_us']} p99 {done['effect_p99_us']} us, "
+                f"running p50 {done['run_p50_us']} p99 {done['run_p99_us']} us, {done['applies']} calls, "
+                f"guest p99 {histogram.percentile(.99)[0]:.0f} us")
+    return f"cyclictest -q {RR} -D {preset.seconds} -i {interval}"
+
+
+def scheduler(bench, preset: Preset, out: Round) -> str:
+    """The host's own work under the kernel's scheduler and under ours. Who begins changes with each round."""
+    programs = {
+        "stress-ng": (f"stress-ng --cpu 4 --cpu-method int64 --metrics-brief --timeout {preset.seconds}s",
+                      lambda text: 1 / parse.stress_ng(text)["cpu"]["ops_s"]),
+        "hackbench": (f"hackbench -g 2 -l {preset.loops // 50}", parse.hackbench),
+        "sched pipe": (f"perf bench -f simple sched pipe -l {preset.loops}", parse.perf_bench),
+    }
+    for actuator in ACTUATORS if out.number % 2 else ACTUATORS[::-1]:
+        with bench.actuator(actuator):
+            for name, (command, read) in programs.items():
+                seconds = read(call(bench.host_run, command, 60))
+                out.add({"program": name, "command": command, "actuator": actuator}, {"seconds": seconds})
+                out.say(f"round {out.number}: {name}, {actuator}: {seconds:.4g}")
+    return "; ".join(command for command, _ in programs.values())
+
+
 def timeline(bench, preset: Preset, out: Round) -> str:
     """Each decision of the policy in a busy guest: seconds from the first, vCPU, class."""
     with bench.mode("dynamic"), bench.load(), bench.boosts() as found:
@@ -319,5 +365,7 @@ MEASUREMENTS = {
     "placement": Measurement(placement, vcpus=2, same_cpu=True, sharing=True),
     "rivals": Measurement(rivals, guests=2, same_cpu=True),
     "tags": Measurement(tags, guests=2, same_cpu=True, policy="tagged"),
+    "actuators": Measurement(actuators),
+    "scheduler": Measurement(scheduler),
     "timeline": Measurement(timeline, wanted=lambda preset: 1),
 }

@@ -136,7 +136,7 @@ class Verdicts(unittest.TestCase):
         result, _ = evaluated(HELPS)
         out = verdicts.verdicts(result)
         self.assertEqual([v for v in out if v["met"] is not True], [])
-        self.assertEqual(len(out), 2 * 2 * 6 + 2 + 2 + 2)
+        self.assertEqual(len(out), 2 * 2 * 6 + 2 + 2 + 2 + 7 + 6)
 
     def test_a_policy_that_does_nothing_does_not_meet_them(self):
         result, _ = evaluated(USELESS)

@@ -93,6 +93,16 @@ def removed(idle: float, vanilla: float, dynamic: float) -> float | None:
     return (vanilla - dynamic) / (vanilla - idle) if vanilla > idle else None
 
 
+def log2_percentile(buckets: list[int], share: float) -> float | None:
+    """Microseconds of a share of a log2 histogram of nanoseconds, interpolated within its bucket."""
+    wanted, seen = share * sum(buckets), 0
+    for i, here in enumerate(buckets):
+        if here and seen + here >= wanted:
+            return round(2 ** i * (1 + (wanted - seen) / here) / 1000, 3)
+        seen += here
+    return None
+
+
 def over_rounds(values: list[float | None], larger_is_better: bool) -> dict | None:
     """Median and worst of the rounds. None unless every round has a value."""
     if not values or None in values:

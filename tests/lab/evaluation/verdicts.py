@@ -177,11 +177,44 @@ def placement_verdicts(measured: dict) -> list[Verdict]:
                   placed_ratio(measured["cells"], load, "spin")) for load in ("idle", "busy")]
 
 
+def actuator_ratio(cells: list[dict], figure: str) -> dict | None:
+    """Of scx over setattr, round by round."""
+    over, under = ([r[figure] for r in pick(cells, actuator=name)] for name in ("scx", "setattr"))
+    return None if None in over + under else stats.ratio(over, under, False)
+
+
+def actuator_verdicts(measured: dict) -> list[Verdict]:
+    """scx over setattr; and its system calls."""
+    cells = measured["cells"]
+    out = [judge("scx", f"{text} {label}, scx over setattr", "<=", bound, actuator_ratio(cells, f"{name}_{label}_us"))
+           for name, text, bound in (("effect", "event to effect,", 0.5), ("run", "boost to running,", 1.0))
+           for label in ("p50", "p99")]
+    for name in ("p50_us", "p999_us"):
+        over, under = (series(cells, name, high=high, actuator=a) for a, high in (("scx", True), ("setattr", False)))
+        out.append(judge("scx", f"guest's latency, {LABELS[name]}, scx over setattr", "<=", 1.0,
+                         stats.ratio(over, under, False)))
+    calls = [r["applies"] for r in pick(cells, actuator="scx")]
+    out.append(judge("scx", "sched_setattr calls under scx", "<=", 0, stats.over_rounds(calls, False)))
+    return out
+
+
+def scheduler_verdicts(measured: dict) -> list[Verdict]:
+    """What programs get done under our scheduler, over the kernel's: both bounds."""
+    cells, out = measured["cells"], []
+    for program in dict.fromkeys(cell["program"] for cell in cells):
+        under, over = ([r["seconds"] for r in pick(cells, program=program, actuator=a)] for a in ("scx", "setattr"))
+        for sign, bound in ((">=", 0.95), ("<=", 1.05)):
+            out.append(judge("scheduler", f"{program}: throughput, ours over the kernel's", sign, bound,
+                             stats.ratio(over, under, sign == ">=")))
+    return out
+
+
 def verdicts(result: dict) -> list[dict]:
     """Of one evaluation's JSON. A measurement that was asked for and is not in it has one verdict that is not met."""
     judges = {"latency": lambda m: latency_verdicts(m, "latency"),
               "latency-rr": lambda m: latency_verdicts(m, "latency, real-time task"),
-              "audio": audio_verdicts, "throughput": throughput_verdicts, "placement": placement_verdicts}
+              "audio": audio_verdicts, "throughput": throughput_verdicts, "placement": placement_verdicts,
+              "actuators": actuator_verdicts, "scheduler": scheduler_verdicts}
     out = []
     for name, of in judges.items():
         if name in result["measurements"]:
