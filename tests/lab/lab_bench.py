@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import threading
+import time
 
 from lab.evaluation import parse
 from lab.evaluation.bench import StressNg, run_delay
@@ -75,9 +76,15 @@ class LabBench:
             self.rig.daemon.ctl("tag", "set", "vm", guest.guest.name, name)
         yield
 
-    def cpu_seconds(self) -> list[float]:
-        """Time on a CPU so far of each guest's vCPU threads together."""
-        return [sum(map(thread_seconds, guest.guest.tids())) for guest in self.guests]
+    def cpu_seconds(self, seconds: float) -> list[float]:
+        """Time on a CPU that each guest's vCPU threads have together in the next `seconds`."""
+        tids = [guest.guest.tids() for guest in self.guests]
+
+        def had():
+            return [sum(map(thread_seconds, of)) for of in tids]
+        before = had()
+        time.sleep(seconds)  # the length of the measurement
+        return [now - then for now, then in zip(had(), before)]
 
     @contextlib.contextmanager
     def actuator(self, name: str):

@@ -208,11 +208,11 @@ def tags(measured, name, svgs):
                 return " / ".join(number(statistics.median(r[what] for r in cell["rounds"])) for cell in both)
             p99 = [judge.series(cells, "p99_us", tags=tags, **key) for tags in ("without", "with")]
             rows.append([own, interval, " / ".join(figure(cell["pooled"]["latency"], "p99_us") for cell in both),
-                         ratio(stats.ratio(*p99, True)), middles("share"), middles("background_s"),
+                         ratio(stats.ratio(*p99, True)), middles("share"),
                          middles("foreground_s") if "foreground_s" in both[0]["rounds"][0] else NONE])
     return part("tags", command=measured["command"], shares=table(
         ["foreground guest", "interval µs", "its p99 µs", "p99, without / with", "background's share of the CPU",
-         "background's operations/s", "foreground's operations/s"], rows),
+         "foreground's operations/s"], rows),
         percentiles=percentiles(cells, ("own", "interval_us", "tags")))
 
 

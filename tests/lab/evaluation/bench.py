@@ -52,8 +52,8 @@ class Bench(Protocol):
     def tagged(self, on: bool) -> ContextManager:
         """The first guest foreground, the second background; or no tags."""
 
-    def cpu_seconds(self) -> list[float]:
-        """Time on a CPU so far of each guest's vCPU threads together."""
+    def cpu_seconds(self, seconds: float) -> list[float]:
+        """Time on a CPU that each guest's vCPU threads have together in the next `seconds`."""
 
     def driver(self, loaded: bool) -> ContextManager:
         """The guests with or without pvsched's driver; otherwise they have it."""

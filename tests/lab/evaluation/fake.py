@@ -54,6 +54,8 @@ class FakeGuest:
             wait = 4000.0 if "--lock spin" in command else 40.0
             lines = [{"operations_per_s": 320000 / wait, "urgent": {"wake": histogram(20.0), "wait": histogram(30.0)},
                       "holders": {"wait": histogram(wait), "hold": histogram(50.0, 0 if kernel else 100)}}]
+        elif "/tmp/hog" in command:
+            return 0, ""
         elif "hackbench" in command:
             return 0, f"Running in process mode\nTime: {1.01 if self.bench.loaded else 1.0:.3f}\n"
         elif command.startswith("stress-ng"):
@@ -83,7 +85,7 @@ class FakeBench:
         self.host_run = FakeGuest(self, "host").run
         self.metrics = {}
         self.waited = self.runs = 0
-        self.tags, self.had = False, [0.0, 0.0]
+        self.tags = False
         self.carrier, self.accounts, self.applies, self.delays = "setattr", 0, 0, [0] * 40
 
     def late(self, where):
@@ -128,11 +130,9 @@ class FakeBench:
         yield
         self.now, self.busy = "dynamic", False
 
-    def cpu_seconds(self):
-        """Grows with each look, by what each guest has with tags or without."""
-        shares = (0.9, 0.1) if self.tags else (0.5, 0.5)
-        self.had = [had + share for had, share in zip(self.had, shares)]
-        return list(self.had)
+    def cpu_seconds(self, seconds):
+        """What each guest has with tags or without."""
+        return [seconds * share for share in ((0.9, 0.1) if self.tags else (0.5, 0.5))]
 
     @contextlib.contextmanager
     def driver(self, loaded):

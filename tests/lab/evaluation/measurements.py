@@ -256,15 +256,14 @@ def tags(bench, preset: Preset, out: Round) -> str:
     one would be boosted for itself."""
     work = f"lockholder --lock none --threads 1 --interval-us 0 --priority 0 --duration {preset.seconds}"
     front, back = bench.guests[:2]
+    call(back.run, "{ while :; do :; done; } >/dev/null 2>&1 </dev/null & echo $! >/tmp/hog", preset.seconds)
     for interval, own, tagged in itertools.product(preset.intervals, ("", work), (False, True)):
         with bench.tagged(tagged):
-            before = bench.cpu_seconds()
-            (report, *beside), (background,) = together(
+            (report, *beside), had = together(
                 lambda: cyclictest(front.run, interval, preset.seconds, FAIR, own),
-                lambda: parse.json_lines(call(back.run, work, preset.seconds)))
-            had = [now - then for now, then in zip(bench.cpu_seconds(), before)]
+                lambda: bench.cpu_seconds(preset.seconds))
         histogram = parse.cyclictest(report, LIMIT_US)
-        figures = {"share": round(had[1] / sum(had), 4), "background_s": background["operations_per_s"]}
+        figures = {"share": round(had[1] / sum(had), 4)}
         if beside:
             figures["foreground_s"] = beside[0]["operations_per_s"]
         key = {"interval_us": interval, "own": "computes too" if own else "cyclictest alone",
@@ -272,7 +271,8 @@ def tags(bench, preset: Preset, out: Round) -> str:
         out.add(key, figures, {"latency": histogram})
         out.say(f"round {out.number}: {interval} us, {key['own']}, {key['tags']} tags: "
                 f"p99 {histogram.percentile(.99)[0]:.0f} us, the background's share {figures['share']:.3f}")
-    return f"cyclictest -q {FAIR} -D {preset.seconds} -i INTERVAL beside {work}"
+    call(back.run, "kill $(cat /tmp/hog)", preset.seconds)
+    return f"cyclictest -q {FAIR} -D {preset.seconds} -i INTERVAL"
 
 
 ACTUATORS = ("setattr", "scx")
