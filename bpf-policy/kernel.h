@@ -15,6 +15,7 @@ typedef _Bool bool;
 #define BPF_MAP_TYPE_ARRAY 2
 #define BPF_MAP_TYPE_ARRAY_OF_MAPS 12
 #define BPF_MAP_TYPE_RINGBUF 27
+#define BPF_F_NO_PREALLOC (1u << 0)
 #define BPF_F_MMAPABLE (1u << 10)
 #define BPF_F_INNER_MAP (1u << 12)
 #define BPF_RB_FORCE_WAKEUP (1ull << 1)

@@ -75,6 +75,11 @@ struct pvs_self {
 	__u32 states[PVS_POLICY_SLOTS];
 };
 
+/* CPUs that a vCPU prefers while they are not busy, one bit each. */
+struct pvs_preference {
+	__u64 cpus[PVS_TENANT_CPUS / 64];
+};
+
 /* What control() is to do with a thread. */
 enum pvs_control {
 	PVS_CONTROL_EVALUATE,
@@ -146,6 +151,16 @@ struct {
 	__type(key, __u32); /* TID */
 	__type(value, struct pvs_presence);
 } others SEC(".maps");
+
+/* By the vCPU's index; none: it prefers nothing now. The daemon keeps it current,
+ * with what affinity allows not cut off: an actuator in the kernel reads it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, PVS_MAX_VCPUS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, struct pvs_preference);
+} preferences SEC(".maps");
 
 /* The background vCPU on each CPU, by TID; 0: none. */
 struct {

@@ -47,6 +47,7 @@ struct pvs_limits {
 #define PVS_HOLD_NS_MAX 10000000ull	   /* 10 ms, hold and inject */
 #define PVS_RT_PRIORITY_MAX 98		   /* 99 is the actuator's */
 #define PVS_DEBUG_MAX 2
+#define PVS_IOTHREAD_ID_MAX 65535
 
 /*
  * Decision word: class 0..7, policy 8..15, nice 16..23, rt 24..31 as in the

@@ -51,7 +51,9 @@ static __always_inline __u32 tenancy(const struct pvs_presence *p, __u32 tid,
 		return 0;
 	if (p->tag == PVS_TAG_BACKGROUND && ev == PVS_EV_SWITCH_IN)
 		*tenant = tid;
-	else if (*tenant == tid && ev != PVS_EV_WAKING)
+	else if (*tenant == tid &&
+		 (p->tag != PVS_TAG_BACKGROUND || ev == PVS_EV_PREEMPTED ||
+		  ev == PVS_EV_SLEEP))
 		*tenant = 0;
 	return p->tag == PVS_TAG_FOREGROUND && ev == PVS_EV_WAKING ? *tenant :
 								     0;

@@ -73,6 +73,7 @@ Status Policy::map_shared() {
   guest_areas_fd_ = set_->map("guest_areas");
   host_areas_fd_ = set_->map("host_areas");
   others_fd_ = set_->map("others");
+  preferences_fd_ = set_->map("preferences");
   if (globals_) return {};
   mailboxes_ = map_array<pvs_mailbox>(set_->map("mailboxes"), PVS_MAX_VCPUS);
   stats_ = map_array<pvs_stats>(set_->map("stats"), PVS_MAX_VCPUS);
@@ -325,6 +326,7 @@ void Policy::remove_vcpu(unsigned index) {
   bpf_map_delete_elem(vcpus_fd_, &vcpu.spec.tid);
   pvs_apic_key key{static_cast<__u32>(vcpu.tgid), vcpu.spec.apic_id};
   bpf_map_delete_elem(apics_fd_, &key);
+  set_preference(index, {});
   VmId vm = vcpu.vm;
   clear_host_slot(vm, vcpu.spec.id);
   vcpus_[index].reset();
@@ -337,6 +339,14 @@ void Policy::set_tag(unsigned index, std::uint32_t tag) {
   if (mailboxes_[index].tag == tag) return;
   mailboxes_[index].tag = tag;
   evaluate(index);
+}
+
+void Policy::set_preference(unsigned index, const CpuSet& cpus) {
+  static_assert(sizeof(pvs_preference) == sizeof(cpus.words), "one layout on both sides");
+  if (cpus.empty())
+    bpf_map_delete_elem(preferences_fd_, &index);
+  else
+    bpf_map_update_elem(preferences_fd_, &index, cpus.words.data(), BPF_ANY);
 }
 
 // What was counted before the programs were detached is of that time: each thread is counted from its next event on.

@@ -75,6 +75,8 @@ class Policy {
   void remove_vcpu(unsigned index);
   /// What policies see as the tag of `index`'s vCPU; in force at once.
   void set_tag(unsigned index, std::uint32_t tag);
+  /// What the kernel's side may read of `index`'s preferred CPUs; the empty set: none.
+  void set_preference(unsigned index, const CpuSet& cpus);
   /// Counts a thread that is no vCPU as a foreground one from its next switch on. Errors: PVS_MAX_OTHERS counted,
   /// counted already.
   Status count_other(pid_t tid);
@@ -144,7 +146,8 @@ class Policy {
   pvs_mailbox* mailboxes_ = nullptr;
   pvs_stats* stats_ = nullptr;
   pvs_scx_report* scx_report_ = nullptr;
-  int vcpus_fd_ = -1, apics_fd_ = -1, limits_fd_ = -1, guest_areas_fd_ = -1, host_areas_fd_ = -1, others_fd_ = -1;
+  int vcpus_fd_ = -1, apics_fd_ = -1, limits_fd_ = -1, guest_areas_fd_ = -1, host_areas_fd_ = -1, others_fd_ = -1,
+      preferences_fd_ = -1;
   std::vector<std::uint16_t> filter_count_;
   std::vector<Vm> vms_;
   std::vector<std::unique_ptr<Vcpu>> vcpus_;

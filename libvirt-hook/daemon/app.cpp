@@ -98,6 +98,7 @@ Status App::prepare() {
   options.schema = config_.schema;
   options.libvirt_run = config_.libvirt_run;
   options.own_tags = config_.tags;
+  options.tag_cpus = config_.tag_cpus;
   options.tick_ms = config_.reconcile_s * 1000;
   options.changed = [this] { tell_systemd(); };
   sessions_ = std::make_unique<Sessions>(*engine_, options, host_.get());
@@ -171,6 +172,7 @@ Status App::run() {
 void App::watch() {
   sessions_->watch_policies();
   sessions_->watch_tags();
+  sessions_->place();
   engine_->watch_actuator();
   const ActuatorInfo now = engine_->actuator();
   if (std::exchange(actuator_, now.name) == now.name) return;
@@ -200,6 +202,7 @@ Status App::reload() {
   set_log_level(fresh->log_level);
   sessions_->set_tick(fresh->reconcile_s * 1000);
   sessions_->set_own_tags(fresh->tags);
+  sessions_->set_tag_cpus(fresh->tag_cpus);
   const bool restart = fresh->socket_path() != config_.socket_path() || fresh->run_dir != config_.run_dir ||
                        fresh->schema != config_.schema || fresh->bpf_object != config_.bpf_object ||
                        fresh->policies != config_.policies || fresh->trust != config_.trust ||

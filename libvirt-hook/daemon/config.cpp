@@ -113,6 +113,23 @@ const Option kOptions[] = {
      }},
 };
 
+// A key of [tag NAME].
+std::string take_tag_rule(CpuRule& rule, const std::string& key, const std::string& value) {
+  if (key == "cpus") {
+    auto cpus = parse_cpus(value);
+    if (!cpus) return "allowed are CPUs below " + std::to_string(kMaxCpus) + ", as 0-3,8";
+    rule.prefer = *cpus;
+    return "";
+  }
+  if (key != "busy") return "allowed keys are cpus busy";
+  unsigned percent = 0;
+  auto [end, code] = std::from_chars(value.data(), value.data() + value.size(), percent);
+  if (code != std::errc() || end != value.data() + value.size() || percent < 1 || percent > 100)
+    return "allowed is a whole number from 1 to 100";
+  rule.busy = percent;
+  return "";
+}
+
 struct FreeKeyFile {
   void operator()(GKeyFile* file) const { g_key_file_free(file); }
 };
@@ -171,11 +188,12 @@ ConfigReading read_config(const std::string& text, const std::string& file, cons
   std::unique_ptr<char*, FreeText> groups(g_key_file_get_groups(keys.get(), nullptr));
   for (char** group = groups.get(); *group != nullptr; ++group) {
     const bool tags = std::string(*group) == "tags";
-    bool known_group = tags;
+    const std::string tag = std::string(*group).starts_with("tag ") ? strip(*group + 4) : "";
+    bool known_group = tags || !tag.empty();
     for (const auto& option : kOptions) known_group |= std::string(option.group) == *group;
     if (!known_group) {
       reading.faults.push_back(file + ":" + std::to_string(line_of(text, *group, "")) + ": [" + *group +
-                               "]: allowed groups are daemon, policy, libvirt, log, tags");
+                               "]: allowed groups are daemon, policy, libvirt, log, tags, tag NAME");
       continue;
     }
     std::unique_ptr<char*, FreeText> names(g_key_file_get_keys(keys.get(), *group, nullptr, nullptr));
@@ -196,6 +214,10 @@ ConfigReading read_config(const std::string& text, const std::string& file, cons
           break;
         }
         allowed += std::string(" ") + option.key;
+      }
+      if (!tag.empty()) {
+        known = true;
+        allowed = take_tag_rule(reading.config.tag_cpus[tag], *name, value);
       }
       if (known && allowed.empty()) continue;
       reading.faults.push_back(file + ":" + std::to_string(line_of(text, *group, *name)) + ": [" + *group + "] " +

@@ -2,10 +2,12 @@
 // pvschedd.conf: reading and checking.
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
 #include "bpf/policy_trust.h"
+#include "common/cpus.h"
 #include "daemon/log.h"
 #include "daemon/tags.h"
 
@@ -29,6 +31,7 @@ struct Config {
   LogLevel log_level = LogLevel::kInfo;
   std::string log_target = "auto";
   OwnTags tags;
+  std::map<std::string, CpuRule> tag_cpus;  ///< by a tag's name
 
   std::string socket_path() const { return socket.empty() ? run_dir + "/pvschedd.sock" : socket; }
 };

@@ -81,6 +81,8 @@ Task<Status> Session::look_once() {
   if (auto opened = open_qmp(); !opened) co_return opened;
   Status cpus = co_await update_cpus();
   if (!cpus) co_return cpus;
+  Status threads = co_await update_threads();
+  if (!threads) co_return threads;
   co_return co_await update_device();
 }
 
@@ -165,6 +167,7 @@ void Session::forget_process() {
   if (vm_) env_.engine->remove_vm(*vm_);
   vm_.reset();
   vcpus_.clear();
+  threads_.clear();
   device_.reset();
   pidfd_source_.reset();
   pidfd_.reset();

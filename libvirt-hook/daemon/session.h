@@ -17,7 +17,9 @@
 #include "common/loop.h"
 #include "common/procfs.h"
 #include "common/task.h"
+#include "daemon/cpu_load.h"
 #include "daemon/log.h"
+#include "daemon/placement.h"
 #include "daemon/tags.h"
 #include "metadata/domain_config.h"
 #include "qmp/qmp.h"
@@ -37,6 +39,7 @@ struct SessionTarget {
 struct SessionEnv {
   Engine* engine = nullptr;
   const Tags* tags = nullptr;  ///< null: no tag is known
+  const std::map<std::string, CpuRule>* tag_cpus = nullptr;  ///< preferred CPUs by a tag's name; null: none
   std::string proc = "/proc";
   std::string libvirt_run = "/run/libvirt/qemu";  ///< where NAME.pid is
   unsigned tick_ms = 5000;  ///< between two passes; 0: none but for a reason
@@ -96,6 +99,10 @@ class Session {
   Status set_tag(std::optional<unsigned> vcpu, std::optional<TagValue> tag);
   /// Puts each vCPU's tag in force, whatever has changed.
   void retag();
+  /// Whether some vCPU prefers CPUs: place() is called only then, and once more after that.
+  bool prefers_cpus() const;
+  /// Puts each vCPU on its preferred CPUs or lets it leave them, by the load since the last call.
+  void place(const CpuLoad& load);
   /// TIDs of the vCPUs under the policy.
   std::set<pid_t> vcpu_tids() const;
 
@@ -115,6 +122,14 @@ class Session {
     bool registered = false;
     std::string refusal;  ///< why the engine did not take it, once logged
     std::string tag_origin;  ///< who gave it its tag; empty: nobody
+    Placement placement;
+    double ran = 0;  ///< seconds at the last place()
+    CpuSet on;  ///< preferred CPUs that it is kept on
+  };
+  struct Thread {
+    std::string name;  ///< "emulator", "iothread1"
+    ThreadConfig config;
+    std::string refusal;  ///< why it does not have its class, once logged
   };
   struct Device {
     std::string path;
@@ -152,6 +167,16 @@ class Session {
   std::pair<TagValue, std::string> tag_of(const Vcpu& vcpu);
   TagValue named_tag(const std::string& name);
 
+  // session_threads.cpp
+  Task<Status> update_threads();
+  void give_class(pid_t tid, const std::string& name, const ThreadConfig& config);
+  Json threads_json() const;
+
+  // session_place.cpp
+  const CpuRule* rule_of(const Vcpu& vcpu) const;
+  static double share_on(const Vcpu& vcpu, const CpuSet& cpus);
+  Json cpus_json(const Vcpu& vcpu) const;
+
   // session_device.cpp
   Task<Status> update_device();
   Task<Result<std::string>> find_device();
@@ -188,6 +213,7 @@ class Session {
   Source pidfd_source_;
   std::optional<VmId> vm_;
   std::map<unsigned, Vcpu> vcpus_;
+  std::map<pid_t, Thread> threads_;  ///< with a class, by TID
   std::optional<Device> device_;
   std::vector<std::function<void(Status)>> waiting_;
   std::vector<std::function<void()>> details_waiting_;

@@ -129,7 +129,10 @@ Task<Status> Session::add_cpu(ReportedCpu cpu, ThreadInfo info) {
     auto still = thread_info(env_.proc, cpu.tid);
     if (!still || still->tgid != info.tgid || still->start_time != info.start_time)
       co_return Error("vCPU " + std::to_string(cpu.index) + " went while it was looked at", ESRCH);
-    vcpus_[cpu.index] = {VcpuSpec{cpu.index, cpu.tid, info.start_time, apic_id, 0}, cpu.path, false, "", ""};
+    Vcpu fresh;
+    fresh.spec = {cpu.index, cpu.tid, info.start_time, apic_id, 0};
+    fresh.path = cpu.path;
+    vcpus_[cpu.index] = std::move(fresh);
     if (reported_open_) say(LogLevel::kInfo, "vCPU " + std::to_string(cpu.index) + " was plugged");
   }
   Vcpu& vcpu = vcpus_[cpu.index];

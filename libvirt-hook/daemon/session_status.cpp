@@ -126,6 +126,7 @@ Json Session::status() const {
   out["policy"] = policy_;
   out["limits"] = limits_json(limits());
   out["device"] = device_status();
+  if (!threads_.empty()) out["threads"] = threads_json();
   out["vcpus"] = Json::array();
 
   std::map<unsigned, VcpuStatus> known;
@@ -146,6 +147,7 @@ Json Session::status() const {
     entry["registered"] = vcpu.registered;
     if (!vcpu.refusal.empty()) entry["trouble"] = vcpu.refusal;
     if (!vcpu.tag_origin.empty()) entry["tag"] = tag_json(vcpu.spec.tag, vcpu.tag_origin);
+    if (Json cpus = cpus_json(vcpu); !cpus.is_null()) entry["cpus"] = std::move(cpus);
     if (auto it = known.find(id); it != known.end()) {
       entry["decision"] = decision_json(it->second.decision);
       entry["applied"] = decision_json(it->second.applied);

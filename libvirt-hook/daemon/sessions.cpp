@@ -35,6 +35,7 @@ Sessions::Sessions(Engine& engine, SessionsOptions options, Host* host)
     : engine_(engine),
       options_(std::move(options)),
       tags_(options_.proc, options_.own_tags),
+      load_(options_.proc),
       host_(host),
       self_(std::make_shared<Sessions*>(this)) {
   open_qmp = [this](const SessionTarget& target, unsigned attempt) { return connect(target, attempt); };
@@ -66,6 +67,7 @@ SessionEnv Sessions::session_env() {
   SessionEnv env;
   env.engine = &engine_;
   env.tags = &tags_;
+  env.tag_cpus = &options_.tag_cpus;
   env.proc = options_.proc;
   env.libvirt_run = options_.libvirt_run;
   env.tick_ms = options_.tick_ms;

@@ -18,6 +18,7 @@ namespace pvsched {
 struct SessionsOptions {
   std::string schema;  ///< of the metadata element
   OwnTags own_tags;  ///< by configuration
+  std::map<std::string, CpuRule> tag_cpus;  ///< preferred CPUs of what has a tag of this name
   std::string proc = "/proc";
   std::string libvirt_run = "/run/libvirt/qemu";
   unsigned tick_ms = 5000;
@@ -80,6 +81,9 @@ class Sessions {
   /// Follows threads and cgroups that come and go. Called now and then.
   void watch_tags();
   void set_own_tags(OwnTags own);
+  void set_tag_cpus(std::map<std::string, CpuRule> rules) { options_.tag_cpus = std::move(rules); }
+  /// Keeps vCPUs on the CPUs that they prefer. Called each second.
+  void place();
   const Tags& tags() const { return tags_; }
   std::size_t size() const { return sessions_.size(); }
   /// All sessions as JSON, the devices' state included where they answer in time. `domain`: only that, by name or UUID.
@@ -102,6 +106,7 @@ class Sessions {
   Engine& engine_;
   SessionsOptions options_;
   Tags tags_;
+  CpuLoad load_;
   std::set<pid_t> others_;  ///< threads that the engine counts as foreground ones
   Host* host_;
   std::map<std::string, std::unique_ptr<Session>> sessions_;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Sessions: tags that come from pvschedctl, and the threads besides vCPUs that are foreground by them.
+// Sessions: tags that come from pvschedctl, the threads besides vCPUs that are foreground by them, preferred CPUs.
 #include "daemon/sessions.h"
 #include "pvsched/tags.h"
 
@@ -31,6 +31,15 @@ Status Sessions::change_tag(const TagSubject& subject, std::optional<TagValue> t
 void Sessions::set_own_tags(OwnTags own) {
   tags_.set_own(std::move(own));
   retag();
+}
+
+void Sessions::place() {
+  bool sampled = false;
+  for (const auto& [key, session] : sessions_) {
+    if (!session->prefers_cpus()) continue;
+    if (!std::exchange(sampled, true)) load_.sample();
+    session->place(load_);
+  }
 }
 
 void Sessions::watch_tags() {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "common/cpus.h"
 #include "policy.h"
 
 namespace pvsched {
@@ -145,6 +146,52 @@ constexpr AttributeInfo kAttributes[] = {
      .choices = kYesNo,
      .meaning = "`no`: this vCPU stays at its baseline"},
     {.element = "vcpu", .name = "tag", .kind = Name, .meaning = "tag of this vCPU, instead of the VM's"},
+    {.element = "cpus",
+     .name = "prefer",
+     .kind = Cpus,
+     .mandatory = true,
+     .meaning =
+         "CPUs that the vCPUs are kept on, of those that they are pinned to, while others leave them free enough"},
+    {.element = "cpus",
+     .name = "busy",
+     .kind = Integer,
+     .min = 1,
+     .max = 100,
+     .fallback = kBusyDefault,
+     .meaning = "percent of these CPUs' time that others may take before the vCPUs leave them"},
+    {.element = "thread",
+     .name = "kind",
+     .kind = Choice,
+     .choices = {"emulator", "iothread", ""},
+     .mandatory = true,
+     .meaning = "QEMU's main thread, or an I/O thread"},
+    {.element = "thread",
+     .name = "id",
+     .kind = Integer,
+     .min = 0,
+     .max = PVS_IOTHREAD_ID_MAX,
+     .fallback = 0,
+     .meaning = "the I/O thread, as `virsh iothreadinfo` counts them; 0: each that is not named"},
+    {.element = "thread",
+     .name = "policy",
+     .kind = Choice,
+     .fallback = 0,
+     .choices = {"other", "fifo", "rr"},
+     .meaning = "its scheduling policy while the VM is served"},
+    {.element = "thread",
+     .name = "nice",
+     .kind = Integer,
+     .min = PVSCHED_NICE_MIN,
+     .max = PVSCHED_NICE_MAX,
+     .fallback = 0,
+     .meaning = "its nice value, with `other`"},
+    {.element = "thread",
+     .name = "priority",
+     .kind = Integer,
+     .min = 0,
+     .max = PVS_RT_PRIORITY_MAX,
+     .fallback = 0,
+     .meaning = "its real-time priority, with `fifo` and `rr`; 1 to `priority`'s `max`"},
     {.element = "debug",
      .name = "level",
      .kind = Integer,
@@ -155,8 +202,9 @@ constexpr AttributeInfo kAttributes[] = {
 };
 
 constexpr ElementInfo kChildren[] = {
-    {"policy", false}, {"tag", false},    {"priority", false},  {"boost", false}, {"throttle", false},
-    {"hold", false},   {"inject", false}, {"placement", false}, {"vcpu", true},   {"debug", false},
+    {"policy", false},   {"tag", false},  {"priority", false}, {"boost", false},
+    {"throttle", false}, {"hold", false}, {"inject", false},   {"placement", false},
+    {"cpus", false},     {"vcpu", true},  {"thread", true},    {"debug", false},
 };
 
 constexpr std::size_t kNameMax = 31;
@@ -203,6 +251,8 @@ std::string allowed_text(const AttributeInfo& info) {
       return format_time(info.min) + " to " + format_time(info.max);
     case Name:
       return "a lower-case letter, then up to 30 of a-z, 0-9 and -";
+    case Cpus:
+      return "CPUs below " + std::to_string(kMaxCpus) + ", as 0-3,8";
   }
   return {};
 }
@@ -217,6 +267,7 @@ std::string default_text(const AttributeInfo& info) {
     case Time:
       return format_time(info.fallback);
     case Name:
+    case Cpus:
       return std::string(info.fallback_name);
   }
   return {};

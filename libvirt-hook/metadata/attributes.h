@@ -17,6 +17,7 @@ enum class ValueKind {
   Integer,  ///< the number
   Time,  ///< nanoseconds; written as a whole number in the unit of the element's `unit` attribute
   Name,  ///< a string: see valid_name()
+  Cpus,  ///< a string: see parse_cpus()
 };
 
 struct AttributeInfo {

@@ -91,9 +91,21 @@ std::string to_xml(const DomainConfig& config) {
   xml += time_element("hold", "time", limits.hold_ns);
   xml += time_element("inject", "time", limits.inject_ns);
   xml += "  <pvsched:placement" + attribute("share", yes_no(limits.placement != 0)) + "/>\n";
+  if (config.cpus)
+    xml += "  <pvsched:cpus" + attribute("prefer", format_cpus(config.cpus->prefer)) +
+           attribute("busy", std::to_string(config.cpus->busy)) + "/>\n";
   for (auto [id, enabled] : config.vcpus) {
     xml += "  <pvsched:vcpu" + attribute("id", std::to_string(id)) + attribute("enabled", yes_no(enabled));
     if (auto it = config.vcpu_tags.find(id); it != config.vcpu_tags.end()) xml += attribute("tag", it->second);
+    xml += "/>\n";
+  }
+  for (const ThreadConfig& thread : config.threads) {
+    const char* policy = thread.policy == PVSCHED_SCHED_RR ? "rr" : thread.priority != 0 ? "fifo" : "other";
+    xml += "  <pvsched:thread" + attribute("kind", thread.iothread ? "iothread" : "emulator");
+    if (thread.id != 0) xml += attribute("id", std::to_string(thread.id));
+    xml += attribute("policy", policy);
+    xml += thread.priority != 0 ? attribute("priority", std::to_string(thread.priority))
+                                : attribute("nice", std::to_string(thread.nice));
     xml += "/>\n";
   }
   xml += "  <pvsched:debug" + attribute("level", std::to_string(limits.debug)) + "/>\n";

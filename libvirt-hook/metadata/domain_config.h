@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "common/cpus.h"
 #include "common/result.h"
 #include "policy.h"
 
@@ -21,6 +22,16 @@ inline constexpr std::size_t kMaxFaults = 20;  ///< faults reported of one docum
 /// Limits with every documented default.
 pvs_limits default_limits();
 
+/// A class that a thread of QEMU's, which is no vCPU, has while the VM is served.
+struct ThreadConfig {
+  bool iothread = false;  ///< else QEMU's main thread
+  unsigned id = 0;  ///< of the I/O thread; 0: each that no other entry names
+  std::uint8_t policy = PVSCHED_SCHED_OTHER;
+  std::int8_t nice = 0;
+  std::uint8_t priority = 0;  ///< real-time; 0: none
+  bool operator==(const ThreadConfig&) const = default;
+};
+
 /// One pvsched element.
 struct DomainConfig {
   bool enabled = true;
@@ -29,6 +40,8 @@ struct DomainConfig {
   pvs_limits limits = default_limits();
   std::map<unsigned, bool> vcpus;  ///< vCPU id -> enabled, only those named
   std::string tag = "none";  ///< name of the VM's tag
+  std::optional<CpuRule> cpus;  ///< that the VM prefers
+  std::vector<ThreadConfig> threads;
   std::map<unsigned, std::string> vcpu_tags;  ///< vCPU id -> name of its own tag
 
   bool vcpu_enabled(unsigned id) const {

@@ -5,6 +5,7 @@
 #include <optional>
 #include <set>
 
+#include "common/cpus.h"
 #include "metadata/attributes.h"
 #include "metadata/domain_config.h"
 #include "metadata/xml_document.h"
@@ -80,7 +81,7 @@ struct Values {
   const xmlNode* node = nullptr;
   std::map<std::string_view, std::int64_t> numbers;
   std::set<std::string_view> given;
-  std::string name;  ///< the one Name
+  std::string name;  ///< the one Name, or the one Cpus
 };
 
 /// Whole decimal number without sign "+" and leading zeros: as the schema's patterns have it.
@@ -118,6 +119,8 @@ class ElementReader {
   void check_content(const xmlNode* element, std::string_view name);
   void read_child(const xmlNode* child, DomainConfig& config);
   void read_vcpu(const Values& values, DomainConfig& config);
+  void read_thread(const Values& values, DomainConfig& config);
+  void check_threads(const DomainConfig& config);
   void check_boost(const Values& values);
   void check_priority(const Values& values);
 
@@ -127,6 +130,7 @@ class ElementReader {
   DomainMetadata& result_;
   std::map<std::string_view, int> seen_;  ///< child -> its first line
   std::map<std::int64_t, int> vcpu_lines_;
+  std::vector<int> thread_lines_;  ///< of config.threads
 };
 
 void ElementReader::read_value(const xmlNode* element, const xmlAttr* attribute, const AttributeInfo& info,
@@ -149,6 +153,11 @@ void ElementReader::read_value(const xmlNode* element, const xmlAttr* attribute,
       return refuse(": allowed is " + allowed_text(info));
     case ValueKind::Name:
       if (!valid_name(text)) return refuse(": allowed is " + allowed_text(info));
+      values.name = text;
+      values.given.insert(info.name);
+      return;
+    case ValueKind::Cpus:
+      if (!parse_cpus(text)) return refuse(": allowed are " + allowed_text(info));
       values.name = text;
       values.given.insert(info.name);
       return;
@@ -210,7 +219,7 @@ Values ElementReader::read_values(const xmlNode* element, std::string_view name)
   if (auto it = found.find("unit"); it != found.end()) unit = it->second;
   for (const AttributeInfo& info : attribute_table()) {
     if (info.element != name || info.mandatory) continue;
-    if (info.kind == ValueKind::Name)
+    if (info.kind == ValueKind::Name || info.kind == ValueKind::Cpus)
       values.name = info.fallback_name;
     else
       values.numbers[info.name] = info.fallback;
@@ -291,6 +300,37 @@ void ElementReader::read_vcpu(const Values& values, DomainConfig& config) {
   if (!values.name.empty()) config.vcpu_tags[static_cast<unsigned>(id)] = values.name;
 }
 
+void ElementReader::read_thread(const Values& values, DomainConfig& config) {
+  constexpr std::uint8_t kPolicies[] = {PVSCHED_SCHED_OTHER, PVSCHED_SCHED_FIFO, PVSCHED_SCHED_RR};
+  ThreadConfig thread;
+  thread.iothread = values.numbers.at("kind") != 0;
+  thread.id = static_cast<unsigned>(values.numbers.at("id"));
+  thread.policy = kPolicies[values.numbers.at("policy")];
+  thread.nice = static_cast<std::int8_t>(values.numbers.at("nice"));
+  thread.priority = static_cast<std::uint8_t>(values.numbers.at("priority"));
+  const int line = document_.line_of(values.node);
+  const bool realtime = thread.policy != PVSCHED_SCHED_OTHER;
+  auto wrong = [&](const std::string& what) { fault(line, tag("thread") + " " + what); };
+  if (!thread.iothread && thread.id != 0) wrong("kind=\"emulator\" has an id; allowed is one with kind=\"iothread\"");
+  if (realtime && thread.priority == 0) wrong("with a real-time policy lacks the attribute priority");
+  if (!realtime && thread.priority != 0) wrong("has a priority without a real-time policy; allowed is fifo or rr");
+  if (realtime && thread.nice != 0) wrong("has a nice value with a real-time policy; allowed is policy=\"other\"");
+  for (std::size_t i = 0; i < config.threads.size(); ++i)
+    if (config.threads[i].iothread == thread.iothread && config.threads[i].id == thread.id)
+      wrong("is given already on line " + std::to_string(thread_lines_[i]) + "; allowed is each thread once");
+  config.threads.push_back(thread);
+  thread_lines_.push_back(line);
+}
+
+/// By the cap of the whole element, which may stand after them.
+void ElementReader::check_threads(const DomainConfig& config) {
+  for (std::size_t i = 0; i < config.threads.size(); ++i)
+    if (config.threads[i].priority > config.limits.rt_max)
+      fault(thread_lines_[i], tag("thread") + " priority " + std::to_string(config.threads[i].priority) + " is above " +
+                                  tag("priority") + " max " + std::to_string(config.limits.rt_max) +
+                                  "; allowed is at most that");
+}
+
 void ElementReader::read_child(const xmlNode* child, DomainConfig& config) {
   std::string_view name = text_of(child->name);
   const ElementInfo* info = find_child(name);
@@ -336,8 +376,13 @@ void ElementReader::read_child(const xmlNode* child, DomainConfig& config) {
     limits.inject_ns = time("time");
   } else if (name == "placement") {
     limits.placement = values.numbers.at("share") == kYes ? 1 : 0;
+  } else if (name == "cpus") {
+    if (auto prefer = parse_cpus(values.name))
+      config.cpus = CpuRule{*prefer, static_cast<unsigned>(values.numbers.at("busy"))};
   } else if (name == "vcpu") {
     read_vcpu(values, config);
+  } else if (name == "thread") {
+    if (values_good) read_thread(values, config);
   } else if (name == "debug") {
     limits.debug = static_cast<__u8>(values.numbers.at("level"));
   }
@@ -354,6 +399,7 @@ void ElementReader::read(const xmlNode* element) {
   for (const xmlNode* child = element->children; child != nullptr && !full(); child = child->next) {
     if (is_element(child)) read_child(child, config);
   }
+  check_threads(config);
   if (result_.faults.empty()) result_.config = std::move(config);
 }
 

@@ -86,6 +86,7 @@ Status Actuator::adopt(unsigned index, VmId vm, const VcpuSpec& spec, RtMode mod
   entry.vm = vm;
   entry.intended = 0;
   entry.previous = 0;
+  entry.placed = 0;
   foreign_[index] = false;
   entry.active = 1;
   if (baselines_->active.fetch_add(1) == 0) {

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "common/clock.h"
+#include "sched/affinity.h"
 #include "sched/group_weight.h"
 #include "sched/rt_group.h"
 
@@ -72,10 +73,47 @@ Baselines::~Baselines() {
   if (table_) munmap(table_, sizeof(BaselineTable));
 }
 
+Status note_baseline(BaselineEntry& entry, pid_t tid, std::uint64_t start, RtMode mode) {
+  const std::string thread = "thread " + std::to_string(tid);
+  SchedAttr attr;
+  if (int err = get_attr(tid, attr)) return Error::system(thread, err);
+  const std::uint64_t now = start_time("/proc", tid);
+  if (now == 0 || (start && now != start)) return Error(thread + " is another by now: its TID was used again", ESRCH);
+  entry.tid = tid;
+  entry.start_time = now;
+  entry.baseline = attr;
+  entry.timer_slack = get_timer_slack(tid);
+  entry.mode = static_cast<std::uint32_t>(mode);
+  entry.intended = 0;
+  entry.previous = 0;
+  entry.placed = 0;
+  entry.active = 1;
+  return {};
+}
+
+Status give_class(BaselineEntry& entry, std::uint32_t body) {
+  const std::string thread = "thread " + std::to_string(entry.tid);
+  const auto mode = static_cast<RtMode>(entry.mode);
+  const SchedAttr wanted = attr_for(body, entry.baseline, mode);
+  const std::uint32_t before = entry.intended;
+  SchedAttr now;
+  if (int err = get_attr(entry.tid, now)) return Error::system(thread, err);
+  if (!same_attr(now, entry.baseline) && !same_attr(now, attr_for(before, entry.baseline, mode)))
+    return Error(thread + " was changed by somebody else, and is left alone", EBUSY);
+  entry.previous = before;
+  entry.intended = body;
+  if (same_attr(now, wanted)) return {};
+  const int err = set_attr(entry.tid, wanted);
+  if (err == 0) return {};
+  entry.intended = before;
+  return Error::system(thread, err);
+}
+
 bool restore_thread(const BaselineEntry& entry) {
   SchedAttr now;
   if (get_attr(entry.tid, now) != 0) return true;  // gone
   if (start_time("/proc", entry.tid) != entry.start_time) return true;
+  bool placed = !restore_affinity(entry);
   auto mode = static_cast<RtMode>(entry.mode);
   bool ours = same_attr(now, attr_for(entry.intended, entry.baseline, mode)) ||
               same_attr(now, attr_for(entry.previous, entry.baseline, mode));
@@ -83,12 +121,14 @@ bool restore_thread(const BaselineEntry& entry) {
   if (ours && set_attr(entry.tid, entry.baseline) != 0) return false;
   if (entry.timer_slack && get_timer_slack(entry.tid) != entry.timer_slack)
     set_timer_slack(entry.tid, entry.timer_slack);
-  return true;
+  return !placed;
 }
 
 unsigned restore_all(BaselineTable& table, bool with_funds) {
   unsigned left = 0;
   for (auto& entry : table.entries)
+    if (entry.active && !restore_thread(entry)) ++left;
+  for (auto& entry : table.classed)
     if (entry.active && !restore_thread(entry)) ++left;
   for (auto& weight : table.weights)
     if (!set_lowered(weight, false)) ++left;

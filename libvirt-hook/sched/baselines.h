@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <string>
 
+#include "common/cpus.h"
 #include "common/fd.h"
 #include "common/result.h"
 #include "sched/attr.h"
@@ -20,6 +21,7 @@ namespace pvsched {
 
 inline constexpr std::uint64_t kBaselinesMagic = 0x3165736162767370;  // "psvbase1"
 inline constexpr unsigned kMaxFunds = 1024;
+inline constexpr unsigned kMaxClassed = 1024;
 
 /// One thread; the index is the policy's.
 struct BaselineEntry {
@@ -30,8 +32,12 @@ struct BaselineEntry {
   std::uint64_t timer_slack;
   std::uint32_t mode;  ///< RtMode
   std::uint32_t vm;  ///< the policy's; index in `weights`
+  std::atomic<std::uint32_t> placed;  ///< confined to `given`, or about to be
   std::atomic<std::uint32_t> intended;  ///< decision body being or last applied
   std::atomic<std::uint32_t> previous;  ///< the one before
+  CpuSet cpus;  ///< its own affinity
+  CpuSet given;
+  CpuSet given_before;
 };
 
 /// One cgroup whose real-time run time was raised.
@@ -61,6 +67,7 @@ struct BaselineTable {
   /// dies, long before it has taken the dying process apart.
   pthread_mutex_t alive;
   BaselineEntry entries[PVS_MAX_VCPUS];
+  BaselineEntry classed[kMaxClassed];  ///< threads that are no vCPUs
   FundEntry funds[kMaxFunds];
   WeightEntry weights[PVS_MAX_VMS];
 };
@@ -87,6 +94,12 @@ class Baselines {
   Fd fd_;
   BaselineTable* table_ = nullptr;
 };
+
+/// Fills a free entry for a thread, as it is now. Errors: gone, or not the one meant.
+Status note_baseline(BaselineEntry& entry, pid_t tid, std::uint64_t start_time, RtMode mode);
+
+/// Gives the entry's thread what the decision's body says. Errors: gone, refused, or somebody else has changed it.
+Status give_class(BaselineEntry& entry, std::uint32_t body);
 
 /// Puts one thread back if it is still the one meant and still has what pvsched gave it; an administrator's own
 /// setting is left alone. Returns whether the thread is at its baseline, gone, or not ours to touch.

@@ -11,7 +11,9 @@
 
 #include "bpf/policy_library.h"
 #include "bpf/policy_object.h"
+#include "decide.h"
 #include "sched/actuator.h"
+#include "sched/affinity.h"
 #include "sched/baselines.h"
 #include "sched/group_weight.h"
 #include "sched/guardian.h"
@@ -61,6 +63,9 @@ class EngineImpl final : public Engine {
   void remove_vcpu(VmId vm, unsigned id) override;
   void remove_vm(VmId vm) override;
   void set_tag(VmId vm, unsigned id, std::uint32_t tag) override;
+  Result<CpuSet> place(VmId vm, unsigned id, const CpuSet& prefer) override;
+  Status set_class(VmId vm, pid_t tid, std::uint64_t start_time, std::uint32_t body) override;
+  void clear_class(VmId vm, pid_t tid) override;
   Status count_other(pid_t tid) override { return policy_->count_other(tid); }
   void forget_other(pid_t tid) override { policy_->forget_other(tid); }
   unsigned foreground() const override { return policy_->foreground(); }
@@ -93,6 +98,7 @@ class EngineImpl final : public Engine {
   struct Vm {
     std::string rt_reason;
     std::map<unsigned, Vcpu> vcpus;
+    std::map<pid_t, Vcpu> classed;  ///< index is the table's, in `classed`
   };
 
   bool any_vcpu() const;
@@ -292,9 +298,53 @@ void EngineImpl::set_tag(VmId id, unsigned vcpu_id, std::uint32_t tag) {
   policy_->set_tag(it->second.index, tag);
 }
 
+Status EngineImpl::set_class(VmId id, pid_t tid, std::uint64_t start, std::uint32_t body) {
+  Vm& vm = vms_.at(id);
+  if (auto it = vm.classed.find(tid); it != vm.classed.end() && it->second.spec.start_time != start)
+    clear_class(id, tid);
+  auto it = vm.classed.find(tid);
+  if (it == vm.classed.end()) {
+    BaselineEntry* entries = (*baselines_)->classed;
+    auto* free = std::find_if(entries, entries + kMaxClassed, [](const BaselineEntry& e) { return e.active == 0; });
+    if (free == entries + kMaxClassed)
+      return Error("all " + std::to_string(kMaxClassed) + " entries for threads with a class are taken");
+    Vcpu thread;
+    thread.spec.tid = tid;
+    thread.spec.start_time = start;
+    thread.index = static_cast<unsigned>(free - entries);
+    if (pvs_decision_rt(body) != 0) thread.mode = choose_mode(vm, thread);
+    if (auto noted = note_baseline(*free, tid, start, thread.mode); !noted) {
+      give_back_all(thread);
+      return noted;
+    }
+    it = vm.classed.emplace(tid, std::move(thread)).first;
+  }
+  return give_class((*baselines_)->classed[it->second.index], body);
+}
+
+void EngineImpl::clear_class(VmId id, pid_t tid) {
+  Vm& vm = vms_.at(id);
+  auto it = vm.classed.find(tid);
+  if (it == vm.classed.end()) return;
+  BaselineEntry& entry = (*baselines_)->classed[it->second.index];
+  restore_thread(entry);
+  entry.active = 0;
+  give_back_all(it->second);
+  vm.classed.erase(it);
+}
+
+Result<CpuSet> EngineImpl::place(VmId id, unsigned vcpu_id, const CpuSet& prefer) {
+  Vm& vm = vms_.at(id);
+  auto it = vm.vcpus.find(vcpu_id);
+  if (it == vm.vcpus.end()) return Error("there is no vCPU " + std::to_string(vcpu_id), ENOENT);
+  policy_->set_preference(it->second.index, prefer);
+  return place_thread((*baselines_)->entries[it->second.index], prefer);
+}
+
 void EngineImpl::remove_vm(VmId id) {
   auto it = vms_.find(id);
   if (it == vms_.end()) return;
+  while (!it->second.classed.empty()) clear_class(id, it->second.classed.begin()->first);
   while (!it->second.vcpus.empty()) remove_vcpu(id, it->second.vcpus.begin()->first);
   policy_->remove_vm(id);
   (*baselines_)->weights[id].active = 0;  // the last of its vCPUs has put it back

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "bpf/policy_trust.h"
+#include "common/cpus.h"
 #include "common/fd.h"
 #include "common/result.h"
 #include "policy.h"
@@ -127,6 +128,15 @@ class Engine {
 
   /// The vCPU's tag from now on, in force at once. Unknown ids are ignored.
   virtual void set_tag(VmId vm, unsigned id, std::uint32_t tag) = 0;
+  /// Keeps the vCPU's thread on those of `prefer` that its own affinity has; the empty set ends that. Called now and
+  /// then. Returns what of the preference is left. Errors: no such vCPU, its thread is gone.
+  virtual Result<CpuSet> place(VmId vm, unsigned id, const CpuSet& prefer) = 0;
+  /// Gives a thread of the VM's QEMU that is no vCPU a class, `body` of a decision, until clear_class() or the VM's
+  /// end. Again: where it has lost it. Errors: gone, not the one meant, somebody else's attributes, refused, table
+  /// full.
+  virtual Status set_class(VmId vm, pid_t tid, std::uint64_t start_time, std::uint32_t body) = 0;
+  /// Puts the thread back to its baseline; an unknown one is ignored.
+  virtual void clear_class(VmId vm, pid_t tid) = 0;
   /// Counts a thread that is no vCPU as a foreground one: background vCPUs give way while it wants a CPU. Its own
   /// scheduling is left alone. Errors: table full, counted already.
   virtual Status count_other(pid_t tid) = 0;

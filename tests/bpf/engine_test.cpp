@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <vector>
 
+#include "decide.h"
 #include "engine_harness.h"
 
 // Last: it redefines operator new.
@@ -163,6 +164,52 @@ TEST(Engine, leaves_an_administrators_setting_alone) {
   LONGS_EQUAL(SCHED_RR, attr_of(vcpu.pid()).policy);
   engine->remove_vm(vm);
   LONGS_EQUAL(3, attr_of(vcpu.pid()).priority);
+}
+
+TEST(Engine, keeps_a_vcpu_on_preferred_cpus_within_its_own_and_gives_those_back) {
+  Spinner vcpu(1);
+  auto cpus_of = [&] {
+    CpuSet cpus;
+    LONGS_EQUAL(0, get_affinity(vcpu.pid(), cpus));
+    return format_cpus(cpus);
+  };
+  CHECK(eventually([&] { return cpus_of() == "1"; }));  // it has pinned itself
+  LONGS_EQUAL(0, set_affinity(vcpu.pid(), *parse_cpus("0-1")));
+  watch(vcpu, false);
+  STRCMP_EQUAL("1", format_cpus(*engine->place(vm, 0, *parse_cpus("1-3"))).c_str());
+  STRCMP_EQUAL("1", cpus_of().c_str());
+  CHECK(static_cast<bool>(engine->place(vm, 0, *parse_cpus("0"))));
+  STRCMP_EQUAL("0", cpus_of().c_str());
+  CHECK(static_cast<bool>(engine->place(vm, 0, CpuSet())));
+  STRCMP_EQUAL("0-1", cpus_of().c_str());
+  CHECK(static_cast<bool>(engine->place(vm, 0, *parse_cpus("1"))));
+  LONGS_EQUAL(0, set_affinity(vcpu.pid(), *parse_cpus("0")));  // an administrator's own
+  STRCMP_EQUAL("none", format_cpus(*engine->place(vm, 0, *parse_cpus("1"))).c_str());
+  STRCMP_EQUAL("0", cpus_of().c_str());
+  LONGS_EQUAL(0, set_affinity(vcpu.pid(), *parse_cpus("0-1")));
+  CHECK(static_cast<bool>(engine->place(vm, 0, *parse_cpus("1"))));
+  engine->remove_vm(vm);
+  STRCMP_EQUAL("0-1", cpus_of().c_str());
+}
+
+TEST(Engine, gives_another_thread_of_the_vm_a_class_until_the_end) {
+  Spinner vcpu(1), thread(1);
+  SchedAttr base = attr_of(thread.pid());
+  base.nice = 3;
+  LONGS_EQUAL(0, set_attr(thread.pid(), base));
+  watch(vcpu, false);
+  const std::uint64_t start = start_time("/proc", thread.pid());
+  const std::uint32_t urgent = pvs_decision(PVSCHED_CLASS_TASK, PVSCHED_SCHED_OTHER, -5, 0);
+  CHECK(static_cast<bool>(engine->set_class(vm, thread.pid(), start, urgent)));
+  LONGS_EQUAL(-5, attr_of(thread.pid()).nice);
+  CHECK(static_cast<bool>(engine->set_class(vm, thread.pid(), start, urgent)));
+  CHECK_FALSE(static_cast<bool>(engine->set_class(vm, thread.pid(), start + 1, urgent)));
+  LONGS_EQUAL(3, attr_of(thread.pid()).nice);
+  CHECK(static_cast<bool>(engine->set_class(vm, thread.pid(), start, urgent)));
+  LONGS_EQUAL(0, setpriority(PRIO_PROCESS, static_cast<id_t>(thread.pid()), 11));  // an administrator's own
+  CHECK_FALSE(static_cast<bool>(engine->set_class(vm, thread.pid(), start, urgent)));
+  engine->remove_vm(vm);
+  LONGS_EQUAL(11, attr_of(thread.pid()).nice);
 }
 
 TEST(Engine, survives_the_thread) {

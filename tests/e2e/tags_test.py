@@ -11,7 +11,7 @@ from testbed.checks import check, main, say  # noqa: E402
 from testbed.domain import NAMESPACE, Domain  # noqa: E402
 from testbed.host import virsh  # noqa: E402
 from testbed.load import Hogs  # noqa: E402
-from testbed.util import wait_for  # noqa: E402
+from testbed.util import read, wait_for  # noqa: E402
 
 NAME = "pvsched-test-tag"
 NICE_BACKGROUND = 19
@@ -51,6 +51,17 @@ class Tenant(Domain):
     def wait_tag(self, *expected):
         wait_for(f"{self.name} has the tag {expected}", lambda: self.tag() == expected, 10, 0.02)
 
+    def weight(self):
+        """Of the VM's cgroup, and the least that there is; (None, None) where the host has no such controller."""
+        for line in read(f"/proc/{self.pid()}/cgroup").splitlines():
+            _, controllers, path = line.split(":", 2)
+            for root, name, least in ((f"/sys/fs/cgroup/{controllers}", "cpu.shares", 2),
+                                      ("/sys/fs/cgroup", "cpu.weight", 1)):
+                file = os.path.join(root + path.removesuffix("/emulator").removesuffix("/libvirt"), name)
+                if ("cpu" in controllers.split(",") or not controllers) and os.path.exists(file):
+                    return int(read(file)), least
+        return None, None
+
     def wait_nice(self, value):
         wait_for(f"{self.name} has nice {value}", lambda: os.getpriority(os.PRIO_PROCESS, self.tid) == value, 20, 0.001)
 
@@ -65,11 +76,15 @@ def by_metadata(bench):
     """<tag> of two VMs: the background one gives way while the foreground one wants the CPU; changed live."""
     with Tenant(bench, "back", '<p:tag name="background"/>') as back, Hogs(back.cpu):
         back.wait_tag("background", "metadata, vm")
+        before = back.weight()
+        say(f"weight of its cgroup: {before[0]}")
         with Tenant(bench, "fore", '<p:tag name="foreground"/>') as fore:
             fore.wait_tag("foreground", "metadata, vm")
             back.wait_nice(NICE_BACKGROUND)
+            wait_for("the cgroup gives way too", lambda: back.weight()[0] == back.weight()[1], 10)
             fore.retag("none")
             back.wait_nice(0)
+            wait_for("its weight is back", lambda: back.weight() == before, 10)
             fore.retag("online")
             back.wait_nice(NICE_BACKGROUND)
         back.wait_nice(0)  # it is gone

@@ -30,8 +30,14 @@ std::string document(const AttributeInfo& info, const std::string& value, const 
 
 void check(bool expected, const std::string& xml) { CHECK_EQUAL_TEXT(expected, relaxng_accepts(xml), xml.c_str()); }
 
-/// What else the element needs: vcpu its id.
-std::string needed(const AttributeInfo& info) { return info.element == "vcpu" && info.name != "id" ? " id=\"0\"" : ""; }
+/// What else the element needs: vcpu its id, cpus what it prefers.
+std::string needed(const AttributeInfo& info) {
+  if (info.mandatory) return "";
+  return info.element == "vcpu"     ? " id=\"0\""
+         : info.element == "cpus"   ? " prefer=\"0\""
+         : info.element == "thread" ? " kind=\"emulator\""
+                                    : "";
+}
 
 }  // namespace
 
@@ -42,11 +48,11 @@ TEST_GROUP(SchemaAgreement){};
 TEST(SchemaAgreement, RangesOfIntegers) {
   for (const AttributeInfo& info : pvsched::attribute_table()) {
     if (info.kind != ValueKind::Integer) continue;
-    check(true, document(info, std::to_string(info.min)));
-    check(true, document(info, std::to_string(info.max)));
-    check(false, document(info, std::to_string(info.min - 1)));
-    check(false, document(info, std::to_string(info.max + 1)));
-    check(false, document(info, "x"));
+    check(true, document(info, std::to_string(info.min), needed(info)));
+    check(true, document(info, std::to_string(info.max), needed(info)));
+    check(false, document(info, std::to_string(info.min - 1), needed(info)));
+    check(false, document(info, std::to_string(info.max + 1), needed(info)));
+    check(false, document(info, "x", needed(info)));
   }
 }
 
@@ -97,6 +103,13 @@ TEST(SchemaAgreement, Names) {
       check(pvsched::valid_name(name), document(info, name, needed(info)));
     }
   }
+}
+
+TEST(SchemaAgreement, Cpus) {
+  const AttributeInfo* info = pvsched::find_attribute("cpus", "prefer");
+  CHECK(info != nullptr);
+  for (const char* cpus : {"0", "0-3,8", "1,3,5-7", "1023", "", "-1", "1-", "1,,2", "01", "0x1", "1 2", "3,"})
+    check(pvsched::parse_cpus(cpus).has_value(), document(*info, cpus));
 }
 
 /// Each attribute and child that the schema declares is in the table, with the same default, and the other way round.

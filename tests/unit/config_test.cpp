@@ -65,7 +65,7 @@ TEST(Config, faults_name_line_value_and_what_is_allowed) {
   STRCMP_EQUAL("f.conf:2: [log] level=loud: allowed are debug, info, warning, error",
                fault("[log]\nlevel=loud\n").c_str());
   STRCMP_EQUAL("f.conf:2: [log] colour=yes: allowed keys are level target", fault("[log]\ncolour=yes\n").c_str());
-  STRCMP_EQUAL("f.conf:1: [extra]: allowed groups are daemon, policy, libvirt, log, tags",
+  STRCMP_EQUAL("f.conf:1: [extra]: allowed groups are daemon, policy, libvirt, log, tags, tag NAME",
                fault("[extra]\na=b\n").c_str());
   STRCMP_EQUAL("f.conf:2: [libvirt] uri=system: allowed is a libvirt URI, as qemu:///system, or none",
                fault("[libvirt]\nuri=system\n").c_str());
@@ -77,6 +77,18 @@ TEST(Config, tags_are_names_with_integers) {
   CHECK((reading.config.tags == OwnTags{{"night-batch", 16}, {"day", 65535}}));
   STRCMP_EQUAL("f.conf:2: [tags] day=3: allowed is a whole number from 16 to 65535", fault("[tags]\nday=3\n").c_str());
   STRCMP_EQUAL("f.conf:2: [tags] offline=16: this name is known already, as 2", fault("[tags]\noffline=16\n").c_str());
+}
+
+TEST(Config, a_tag_may_prefer_cpus) {
+  auto reading = read("[tag background]\ncpus=4-7\nbusy=50\n[tag online]\ncpus=1\n");
+  CHECK(reading.faults.empty());
+  STRCMP_EQUAL("4-7", format_cpus(reading.config.tag_cpus["background"].prefer).c_str());
+  LONGS_EQUAL(50, reading.config.tag_cpus["background"].busy);
+  LONGS_EQUAL(kBusyDefault, reading.config.tag_cpus["online"].busy);
+  STRCMP_EQUAL("f.conf:2: [tag x] cpus=7-4: allowed are CPUs below 1024, as 0-3,8",
+               fault("[tag x]\ncpus=7-4\n").c_str());
+  STRCMP_EQUAL("f.conf:2: [tag x] busy=0: allowed is a whole number from 1 to 100", fault("[tag x]\nbusy=0\n").c_str());
+  STRCMP_EQUAL("f.conf:2: [tag x] nice=0: allowed keys are cpus busy", fault("[tag x]\nnice=0\n").c_str());
 }
 
 TEST(Config, all_faults_are_told_and_the_good_keys_taken) {

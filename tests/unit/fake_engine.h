@@ -68,6 +68,16 @@ class FakeEngine : public Engine {
     calls.push_back("set_tag " + std::to_string(id) + " " + std::to_string(tag));
     if (auto it = vms.at(vm).vcpus.find(id); it != vms.at(vm).vcpus.end()) it->second.tag = tag;
   }
+  Result<CpuSet> place(VmId vm, unsigned id, const CpuSet& prefer) override {
+    if (!vms.at(vm).vcpus.contains(id)) return Error("no such vCPU", ENOENT);
+    placed[id] = prefer & own_cpus;
+    return placed[id];
+  }
+  Status set_class(VmId, pid_t tid, std::uint64_t, std::uint32_t body) override {
+    classed[tid] = body;
+    return {};
+  }
+  void clear_class(VmId, pid_t tid) override { classed.erase(tid); }
   Status count_other(pid_t tid) override {
     return others.insert(tid).second ? Status() : Error("counted already", EEXIST);
   }
@@ -127,6 +137,9 @@ class FakeEngine : public Engine {
   std::vector<std::string> calls;
   std::map<VmId, Vm> vms;
   std::set<pid_t> others;
+  std::map<pid_t, std::uint32_t> classed;
+  std::map<unsigned, CpuSet> placed;  ///< what place() has left of each vCPU's preference
+  CpuSet own_cpus = *parse_cpus("0-7");  ///< of each thread
   std::size_t max_vms = PVS_MAX_VMS;
   std::string refuse_vcpu;
   std::vector<std::string> misbehaving;  ///< sentences for the next look

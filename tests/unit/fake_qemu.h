@@ -58,6 +58,11 @@ class FakeQemu {
             {{"cpu-index", index}, {"thread-id", tid}, {"qom-path", "/machine/cpu" + std::to_string(index)}});
       return list;
     }
+    if (command == "query-iothreads") {
+      Json list = Json::array();
+      for (const auto& [name, tid] : iothreads) list.push_back({{"id", name}, {"thread-id", tid}});
+      return list;
+    }
     if (command == "qom-list") {
       Json list = Json::array({Json({{"name", "type"}, {"type", "string"}})});
       if (!device.empty() && path == "/machine/peripheral")
@@ -85,6 +90,7 @@ class FakeQemu {
   }
 
   std::map<unsigned, pid_t> cpus;
+  std::map<std::string, pid_t> iothreads;
   Json cpus_reply;  ///< said instead, where not null
   std::string device;
   Json slots = 4;

@@ -2,6 +2,7 @@
 // Attributes from decisions, the table of baselines, and RT group funding on a fixture tree.
 #include <unistd.h>
 
+#include <bit>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -10,6 +11,7 @@
 #include <CppUTest/TestHarness.h>
 
 #include "decide.h"
+#include "sched/affinity.h"
 #include "sched/attr.h"
 #include "sched/baselines.h"
 #include "sched/group_weight.h"
@@ -171,6 +173,31 @@ TEST(BaselineTable, an_attribute_that_pvsched_never_set_is_left_alone) {
   SchedAttr now;
   get_attr(getpid(), now);
   CHECK(now.nice != 19);
+}
+
+TEST(BaselineTable, its_own_affinity_comes_back_unless_somebody_set_another) {
+  CpuSet own;
+  LONGS_EQUAL(0, get_affinity(getpid(), own));
+  BaselineEntry& entry = (*table)->entries[0];
+  entry.active = 1;
+  entry.tid = getpid();
+  entry.start_time = start_time("/proc", getpid());
+  get_attr(getpid(), entry.baseline);
+  CpuSet first;
+  first.add(static_cast<unsigned>(std::countr_zero(own.words[0])));
+  CHECK(static_cast<bool>(place_thread(entry, first)));
+  CpuSet now;
+  get_affinity(getpid(), now);
+  CHECK(now == first);
+  LONGS_EQUAL(0, restore_all(**table, true));  // as the guardian does
+  get_affinity(getpid(), now);
+  CHECK(now == own);
+  CHECK(static_cast<bool>(place_thread(entry, first)));
+  entry.given = entry.given_before = own;  // what it has is not what was given
+  restore_all(**table, true);
+  get_affinity(getpid(), now);
+  CHECK(now == first);
+  set_affinity(getpid(), own);
 }
 
 TEST_GROUP(RtGroup) {

@@ -5,11 +5,8 @@
 #include <filesystem>
 #include <fstream>
 
-#include "daemon/sessions.h"
-#include "fake_engine.h"
-#include "fake_qemu.h"
 #include "pvsched/tags.h"
-#include "test_helpers.h"
+#include "served_vm.h"
 
 // Last: it redefines new.
 #include <CppUTest/TestHarness.h>
@@ -104,50 +101,15 @@ TEST(Tags, a_threads_own_counts_before_its_cgroups) {
 }
 
 TEST_GROUP(TaggedVm) {
-  struct State {
-    TempDir dir;
-    FakeQemu qemu{dir.path()};
-    FakeEngine engine;
-    std::vector<std::string> said;
-    Fd process_end;
-    std::unique_ptr<Sessions> sessions;
-  };
-  State* s = nullptr;
-  static constexpr const char* kPath = "/q";
+  ServedVm* s = nullptr;
 
   void setup() override {
-    s = new State;
-    s->qemu.boot(5000, 2);
     SessionsOptions options;
-    options.schema = std::string(PVSCHED_SOURCE_ROOT) + "/xml-schemas/pvsched-domain-1.0.rng";
-    options.proc = s->qemu.proc();
-    options.libvirt_run = s->dir.path();
     options.own_tags = {{"night", 16}};
-    options.log = [this](LogLevel, const std::string& sentence) { s->said.push_back(sentence); };
-    s->sessions = std::make_unique<Sessions>(s->engine, options, nullptr);
-    s->sessions->open_qmp = [this](const SessionTarget&, unsigned) -> Result<std::unique_ptr<Qmp>> {
-      return std::unique_ptr<Qmp>(new FakeQmp(s->qemu));
-    };
-    s->sessions->open_pidfd = [this](pid_t) -> Result<Fd> {
-      int ends[2];
-      if (::pipe2(ends, O_CLOEXEC) != 0) return Error::system("pipe");
-      s->process_end.reset(ends[1]);
-      return Fd(ends[0]);
-    };
+    s = new ServedVm(2, options);
   }
-  void teardown() override {
-    delete s;
-    run_for(5);
-  }
-  void attach(const std::string& inside) {
-    bool done = false;
-    const std::string element = "<p:pvsched xmlns:p='" + std::string(kMetadataUri) + "'>" + inside + "</p:pvsched>";
-    s->sessions->attach(kPath, "vm1", element, [&](const Status& status) {
-      CHECK(ok(status));
-      done = true;
-    });
-    CHECK(run_until([&] { return done; }));
-  }
+  void teardown() override { delete s; }
+  void attach(const std::string& inside) const { s->attach(inside); }
   unsigned tag(unsigned id) const { return s->engine.vms.begin()->second.vcpus.at(id).tag; }
   void set(const TagSubject& subject, const char* name) const { CHECK(ok(s->sessions->set_tag(subject, name))); }
   void clear(const TagSubject& subject) const { CHECK(ok(s->sessions->clear_tag(subject))); }
@@ -196,9 +158,7 @@ TEST(TaggedVm, an_unknown_name_counts_as_none_and_is_said_once) {
   attach("<p:tag name='day'/>");
   LONGS_EQUAL(PVS_TAG_NONE, tag(0));
   LONGS_EQUAL(PVS_TAG_NONE, tag(1));
-  int said = 0;
-  for (const auto& sentence : s->said) said += sentence.find("no tag has the name 'day'") != std::string::npos;
-  LONGS_EQUAL(1, said);
+  LONGS_EQUAL(1, s->times("no tag has the name 'day'"));
   s->sessions->set_own_tags({{"day", 20}});
   LONGS_EQUAL(20, tag(0));
 }

@@ -259,9 +259,9 @@ def tags(bench, preset: Preset, out: Round) -> str:
     call(back.run, "{ while :; do :; done; } >/dev/null 2>&1 </dev/null & echo $! >/tmp/hog", preset.seconds)
     for interval, own, tagged in itertools.product(preset.intervals, ("", work), (False, True)):
         with bench.tagged(tagged):
-            (report, *beside), had = together(
-                lambda: cyclictest(front.run, interval, preset.seconds, FAIR, own),
-                lambda: bench.cpu_seconds(preset.seconds))
+            job = cyclictest_job(interval, preset.seconds, FAIR, own)
+            _, had = together(lambda: call(front.run, job, preset.seconds), lambda: bench.cpu_seconds(preset.seconds))
+            report, *beside = cyclictest_reports(front.run, own)
         histogram = parse.cyclictest(report, LIMIT_US)
         figures = {"share": round(had[1] / sum(had), 4)}
         if beside:
@@ -294,7 +294,7 @@ def actuators(bench, preset: Preset, out: Round) -> str:
     for actuator in ACTUATORS if out.number % 2 else ACTUATORS[::-1]:
         with bench.actuator(actuator), bench.mode("dynamic"), bench.load():
             before = bench.account()
-            report = cyclictest(bench.guests[0].run, interval, preset.seconds, RR)[0]
+            report = cyclictest(bench.guests[0].run, interval, preset.seconds, RR)
             done = account_of(before, bench.account())
         histogram = parse.cyclictest(report, LIMIT_US)
         out.add({"actuator": actuator, "interval_us": interval}, done, {"latency": histogram})
