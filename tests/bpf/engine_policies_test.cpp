@@ -226,7 +226,9 @@ TEST(EnginePolicies, one_that_misbehaves_is_stopped_until_it_is_loaded_again) {
   watch(vcpu, true, "nonsense");
   *intent = kHardirq;
   std::vector<std::string> said;
+  vcpu.sleepy(true);  // many events
   CHECK(eventually([&] { return !(said = engine->stop_misbehaving()).empty(); }));
+  vcpu.sleepy(false);
   LONGS_EQUAL(1, said.size());
   CHECK(said[0].find("policy 'nonsense' was stopped: ") == 0);
   CHECK(eventually([&] { return attr_of(vcpu.pid()).policy == SCHED_FIFO; }));  // by the default

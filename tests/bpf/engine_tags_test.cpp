@@ -113,7 +113,7 @@ TEST(EngineTags, counts_outlast_a_swap_and_the_last_vcpu) {
   VmId bg = add(background, PVS_TAG_BACKGROUND);
   CHECK(static_cast<bool>(engine->count_other(service.pid())));
   CHECK(wanting(1));
-  CHECK(static_cast<bool>(engine->swap_policy(g_paths.policies + "/tagged.bpf.o")));
+  CHECK(static_cast<bool>(swap(g_paths.policies + "/tagged.bpf.o")));
   CHECK(has_nice(background, PVSCHED_NICE_MAX));
   LONGS_EQUAL(1, engine->foreground());
   engine->remove_vm(bg);  // the programs are detached
