@@ -8,37 +8,23 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 
 from testbed.attr import attributes  # noqa: E402
 from testbed.checks import check, main  # noqa: E402
-from testbed.domain import NAMESPACE, Domain  # noqa: E402
 from testbed.host import virsh  # noqa: E402
 from testbed.load import Hogs  # noqa: E402
+from testbed.served import Served  # noqa: E402
 from testbed.util import wait_for  # noqa: E402
 
 NAME = "pvsched-test-place"
 BOTH = {0, 1}
 
 
-class Placed(Domain):
+class Placed(Served):
     """Context: a running VM of one vCPU that never sleeps and may run on both CPUs."""
 
     def __init__(self, bench, inside):
-        self.bench = bench
-        super().__init__(bench.host, NAME, "scenario=busy areas=wait", cpu="0-1",
-                         metadata=f'<p:pvsched xmlns:p="{NAMESPACE}">{inside}</p:pvsched>')
-
-    def __enter__(self):
-        super().__enter__()
-        self.start()
-        with self.guest() as guest:
-            guest.ready()
-        self.bench.daemon.wait_active(self.name, device=True)
-        self.tid = self.vcpu_tids()[0]
-        return self
+        super().__init__(bench, NAME, "busy", inside, cpu="0-1")
 
     def wait_on(self, cpus):
         wait_for(f"the vCPU may run on {cpus}", lambda: os.sched_getaffinity(self.tid) == cpus, 30, 0.02)
-
-    def element(self, inside):
-        virsh("metadata", self.name, NAMESPACE, "--live", "--key", "p", "--set", f"<pvsched>{inside}</pvsched>")
 
 
 KEPT = 'prefer="1,7" busy="100"'  # whatever else this machine does

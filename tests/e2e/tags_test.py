@@ -8,40 +8,22 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 
 from testbed.checks import check, main, say  # noqa: E402
-from testbed.domain import NAMESPACE, Domain  # noqa: E402
-from testbed.host import virsh  # noqa: E402
 from testbed.load import Hogs  # noqa: E402
+from testbed.served import Served  # noqa: E402
 from testbed.util import read, wait_for  # noqa: E402
 
 NAME = "pvsched-test-tag"
 NICE_BACKGROUND = 19
 
 
-def element(inside, prefix="p"):
-    return (f'<{prefix}:pvsched xmlns:{prefix}="{NAMESPACE}"><{prefix}:policy name="tagged"/>{inside}'
-            f"</{prefix}:pvsched>")
-
-
-class Tenant(Domain):
+class Tenant(Served):
     """Context: a running VM that never sleeps, served by the policy `tagged`."""
 
-    def __init__(self, bench, name, inside="", **more):
-        self.bench = bench
-        super().__init__(bench.host, f"{NAME}-{name}", "scenario=rogue areas=wait", metadata=element(inside), **more)
-
-    def __enter__(self):
-        super().__enter__()
-        self.start()
-        with self.guest() as guest:
-            guest.ready()
-        self.bench.daemon.wait_active(self.name, device=True)
-        self.tid = self.vcpu_tids()[0]
-        return self
+    def __init__(self, bench, name, inside=""):
+        super().__init__(bench, f"{NAME}-{name}", "rogue", f'<p:policy name="tagged"/>{inside}')
 
     def retag(self, name):
-        """As `virsh metadata --live` does it."""
-        virsh("metadata", self.name, NAMESPACE, "--live", "--key", "p", "--set",
-              f'<pvsched><policy name="tagged"/><tag name="{name}"/></pvsched>')
+        self.element(f'<policy name="tagged"/><tag name="{name}"/>')
 
     def tag(self, vcpu=0):
         """(name, origin) as the status shows them."""
@@ -104,7 +86,6 @@ def by_command(bench):
         ctl("tag", "clear", "vcpu", back.name, "0")
         back.wait_nice(NICE_BACKGROUND)
         back.retag("foreground")
-        wait_for("the new element", lambda: "cannot" not in bench.daemon.log(), 1)
         check(back.tag() == ("background", "vm"), "an element took a tag away that pvschedctl had set")
         listed = ctl("tag", "list").stdout
         say(listed.replace("\n", "; "))
