@@ -66,15 +66,20 @@ static __always_inline bool vcpu_boosted(struct task_struct *p)
 	       pvs_boost_class(vcpu_body(index)) != PVSCHED_CLASS_BASELINE;
 }
 
+/* Where p is, if it is a vCPU of ours, and its index. */
+static __always_inline struct pvs_scx_place *vcpu_place(struct task_struct *p,
+							__u32 *index)
+{
+	return vcpu_index(p, index) ? bpf_map_lookup_elem(&scx_places, index) :
+				      0;
+}
+
 /* p queues before all others; its own virtual time is kept. */
 static __always_inline void vcpu_goes_ahead(struct task_struct *p, __u64 vtime)
 {
-	struct pvs_scx_place *place;
 	__u32 index;
+	struct pvs_scx_place *place = vcpu_place(p, &index);
 
-	if (!vcpu_index(p, &index))
-		return;
-	place = bpf_map_lookup_elem(&scx_places, &index);
 	if (!place)
 		return;
 	place->vtime = vtime;
@@ -84,12 +89,9 @@ static __always_inline void vcpu_goes_ahead(struct task_struct *p, __u64 vtime)
 static __always_inline void vcpu_runs(struct task_struct *p,
 				      struct pvs_scx_cpu *c, __u32 cpu)
 {
-	struct pvs_scx_place *place;
 	__u32 index;
+	struct pvs_scx_place *place = vcpu_place(p, &index);
 
-	if (!vcpu_index(p, &index))
-		return;
-	place = bpf_map_lookup_elem(&scx_places, &index);
 	if (!place)
 		return;
 	place->cpu = cpu;

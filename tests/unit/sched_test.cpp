@@ -8,14 +8,15 @@
 #include <fstream>
 #include <string>
 
-#include <CppUTest/TestHarness.h>
-
 #include "decide.h"
 #include "sched/affinity.h"
 #include "sched/attr.h"
 #include "sched/baselines.h"
 #include "sched/group_weight.h"
 #include "sched/rt_group.h"
+
+// Last: it redefines new.
+#include <CppUTest/TestHarness.h>
 
 using namespace pvsched;
 namespace fs = std::filesystem;

@@ -285,7 +285,7 @@ TEST(Sessions, closing_all_says_farewell_to_devices) {
 }
 
 TEST(Sessions, a_vm_is_served_by_the_policy_that_it_asks_for_while_that_behaves) {
-  s->engine.loaded.push_back({"mine", "1.0", "", "/p/mine.bpf.o", ""});
+  s->engine.loaded.push_back({"mine", "1.0", "", "/p/mine.bpf.o", "owner", ""});
   s->host.domains = {{kUuid, "vm1", domain(element("", "<p:policy name='mine'/>")), true}};
   s->sessions->host_connected();
   CHECK(served());
