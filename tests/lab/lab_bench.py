@@ -112,6 +112,22 @@ class LabBench:
         return StressNg()
 
     @contextlib.contextmanager
+    def policy(self, name: str):
+        """The first guest served by that policy."""
+        guest = self.guests[0].guest
+        self.serve_with(guest, f'<policy name="{name}"/>')
+        try:
+            served = self.rig.daemon.vm(guest.name)["policy"]
+            check(served == name, f"{guest.name} is served by {served}, not by {name}")
+            yield
+        finally:
+            self._serve(guest, self.rig.limits)
+
+    def boosted_ms(self) -> float:
+        """Run time with a boost of the first guest's vCPUs."""
+        return sum(sum(s["boosted_ms"].values()) for s in self.rig.stats(self.guests[0].guest))
+
+    @contextlib.contextmanager
     def driver(self, loaded: bool):
         """The first guest with its driver or without; it has it again afterwards."""
         guest = self.guests[0].guest

@@ -3,6 +3,7 @@
 """Linux guests, their driver and the policy's event sources on the kernel that runs here: in the lab's host, with
 KVM, or with --accel tcg on any machine."""
 import argparse
+import contextlib
 import json
 import os
 import re
@@ -12,13 +13,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from rig import DEVICE, check_well, rig_of as rig  # noqa: E402  (first: it sets the path)
+from rig import DEVICE, LIMITS, check_well, rig_of as rig  # noqa: E402  (first: it sets the path)
 import scx_cases  # noqa: E402
 from linux_guest import CMDLINE, DomainGuest, LinuxGuest  # noqa: E402
 from testbed.checks import check, main, say  # noqa: E402
 from testbed.domain import Domain  # noqa: E402
 from testbed.load import Hogs  # noqa: E402
-from testbed.util import Failure, Skip, run, setting, wait_for  # noqa: E402
+from testbed.util import Failure, Skip, run, setting, wait_for, write  # noqa: E402
 
 KVM_SOURCES = ["kvm_exit", "kvm_entry", "kvm_userspace_exit", "kvm_halt_poll_ns", "kvm_apic_accept_irq"]
 
@@ -82,6 +83,43 @@ def gpa(bench):
         r.check_boosted(guest)
         guest.run("rmmod pvsched")
         check_well(guest)
+
+
+def mirror(bench):
+    """Policy mirror: what chrt gives a task in the guest is seen on the vCPU's thread, capped, and goes with it."""
+    r = rig(bench)
+    r.limits = os.path.join(r.host.dir, "mirror.xml")
+    write(r.limits, LIMITS.replace("</pvsched>", '  <policy name="mirror"/>\n</pvsched>'))
+    try:
+        # On a loaded CPU: a boost is put in force when the vCPU has to wait.
+        with r.guest("mirror", cpus=1, host_cpu=os.cpu_count() - 1) as guest, Hogs(os.cpu_count() - 1, 2):
+            tid = guest.tids()[0]
+            check(bench.daemon.vm("mirror")["policy"] == "mirror", "it is not served by mirror")
+            for given, seen in ((20, 20), (80, 50)):
+                with spinning(guest, f"chrt -f {given}"):
+                    wait_for(f"SCHED_FIFO {seen}", lambda: scheduled(tid) == (os.SCHED_FIFO, seen), 120, 0.002)
+                    say(f"chrt -f {given} in the guest: the vCPU's thread has SCHED_FIFO {seen}")
+                wait_for("SCHED_OTHER again", lambda: scheduled(tid) == (os.SCHED_OTHER, 0), 120, 0.002)
+            say("the task ends: it has SCHED_OTHER")
+            check(r.boosts(guest, "critical") == 0, "mirror gave a boost that no task has asked for")
+            check_well(guest)
+    finally:
+        del bench.host.rig  # the next case has its own limits
+
+
+def scheduled(tid):
+    """Policy and real-time priority of a thread."""
+    return os.sched_getscheduler(tid), os.sched_getparam(tid).sched_priority
+
+
+@contextlib.contextmanager
+def spinning(guest, how):
+    """Context: a task in the guest that computes, started by the command `how`."""
+    guest.run(f"{how} sh -c 'while :; do :; done' >/dev/null & echo $! >/tmp/spinner")
+    try:
+        yield
+    finally:
+        guest.run("kill -9 $(cat /tmp/spinner)")
 
 
 def domain(bench):
@@ -353,7 +391,7 @@ def arguments(parser):
 
 # What needs the lab's kernel as the host, with KVM, and of that what depends on the kernel; and what needs it in the
 # guest only.
-SETS = {"host": [sources, upgraded_while_running, gpa, domain, migration, *scx_cases.CASES],
+SETS = {"host": [sources, upgraded_while_running, gpa, mirror, domain, migration, *scx_cases.CASES],
         "older-host": [sources, upgraded_while_running, gpa],
         "guest": [selftest_bar, selftest_gpa, placement_bar, placement_gpa, loops_bar, loops_gpa, migration,
                   migration_gpa, save_and_restore]}

@@ -33,15 +33,25 @@ TEST_GROUP(Policies) {
     event.now += after;
     event.ran = ran ? after : 0;
     event.events = PVS_EVENT(ev);
+    if (ev == PVS_EV_SLEEP) event.run = PVS_RUN_SLEEPING;
+    if (ev == PVS_EV_WAKING || ev == PVS_EV_PREEMPTED) event.run = PVS_RUN_WAITING;
+    if (ev == PVS_EV_SWITCH_IN) event.run = PVS_RUN_RUNNING;
     event.need = need;
     event.task = task;
     wish = {PVS_NEVER, PVS_NEVER, 0, 0, 0, 0};
     policy(&event, &state, &wish);
     return pvs_decision_class(wish.body);
   }
-  // Interrupts of a period, until it is known.
-  void learn(__u64 period) {
-    for (int i = 0; i < PVS_AUDIO_SURE; ++i) tell(PVS_EV_INJECT, period);
+  // The guest wakes, works on its urgent task and halts, the next time `period` later.
+  void beat(__u64 period, __u64 work) {
+    tell(PVS_EV_WAKING, period - work, PVS_NEED_VALID | PVS_NEED_IDLE);
+    tell(PVS_EV_SWITCH_IN, 0, PVS_NEED_VALID | PVS_NEED_IDLE);
+    tell(PVS_EV_GUEST, 0, PVS_NEED_VALID, kTask);
+    tell(PVS_EV_SLEEP, work, PVS_NEED_VALID | PVS_NEED_IDLE, 0, true);
+  }
+  // Beats of a period, until it is known.
+  void learn(__u64 period, __u64 work) {
+    for (int i = 0; i < 2 * PVS_BEAT_SURE; ++i) beat(period, work);
   }
 };
 
@@ -69,38 +79,79 @@ TEST(Policies, batch_always_gives_way) {
   LONGS_EQUAL(PVSCHED_NICE_MAX, pvs_decision_nice(wish.body));
 }
 
-TEST(Policies, audio_learns_a_period_and_boosts_ahead_of_the_next_interrupt) {
+TEST(Policies, audio_boosts_a_beat_only_when_it_would_be_late) {
   policy = pvs_policy_audio;
-  learn(2 * kMs);
-  LONGS_EQUAL(2 * kMs, state.word[3]);
-  LONGS_EQUAL(PVSCHED_CLASS_BASELINE, tell(PVS_EV_PREEMPTED, kMs));
-  LONGS_EQUAL(event.now + kMs - PVS_AUDIO_LEAD_NS, wish.at);
-  LONGS_EQUAL(PVSCHED_CLASS_CRITICAL, tell(PVS_EV_TIMER, kMs - PVS_AUDIO_LEAD_NS));
-  LONGS_EQUAL(PVSCHED_CLASS_CRITICAL, tell(PVS_EV_INJECT, PVS_AUDIO_LEAD_NS + 100 * kUs));  // late: still waited for
-  LONGS_EQUAL(PVSCHED_CLASS_BASELINE, tell(PVS_EV_PREEMPTED, kMs));
+  learn(2 * kMs, 500 * kUs);
+  LONGS_EQUAL(2 * kMs, state.word[BEAT_PERIOD]);
+  LONGS_EQUAL(500 * kUs, state.word[BEAT_WORK]);
+  const __u64 due = event.now + kMs + 500 * kUs;
+  LONGS_EQUAL(PVSCHED_CLASS_BASELINE, tell(PVS_EV_WAKING, due - event.now, PVS_NEED_VALID | PVS_NEED_IDLE));
+  LONGS_EQUAL(due + 2 * kMs - 250 * kUs - 500 * kUs, wish.at);
+  LONGS_EQUAL(PVSCHED_CLASS_BASELINE, tell(PVS_EV_SWITCH_IN, 100 * kUs, PVS_NEED_VALID));
+  LONGS_EQUAL(PVSCHED_CLASS_BASELINE, tell(PVS_EV_PREEMPTED, 200 * kUs, PVS_NEED_VALID, kTask, true));
+  LONGS_EQUAL(due + 2 * kMs - 250 * kUs - 300 * kUs, wish.at);  // it has done a part
+  tell(PVS_EV_TIMER, wish.at - event.now, PVS_NEED_VALID, kTask);
+  LONGS_EQUAL(kTask, wish.body);
+  tell(PVS_EV_SWITCH_IN, 50 * kUs, PVS_NEED_VALID, kTask);
+  tell(PVS_EV_GUEST, 200 * kUs, PVS_NEED_VALID, kTask, true);
+  LONGS_EQUAL(kTask, wish.body);  // to its end
+  LONGS_EQUAL(PVSCHED_CLASS_BASELINE, tell(PVS_EV_SLEEP, 100 * kUs, PVS_NEED_VALID | PVS_NEED_IDLE, 0, true));
 }
 
-TEST(Policies, audio_boosts_what_comes_between_only_if_the_guest_asks) {
+TEST(Policies, audio_boosts_what_comes_between_only_if_the_guest_is_critical) {
   policy = pvs_policy_audio;
-  learn(2 * kMs);
-  LONGS_EQUAL(PVSCHED_CLASS_BASELINE, tell(PVS_EV_INJECT, 900 * kUs));
-  LONGS_EQUAL(2 * kMs, state.word[3]);
-  LONGS_EQUAL(PVSCHED_CLASS_CRITICAL, tell(PVS_EV_PREEMPTED, 10 * kUs, PVS_NEED_VALID, kTask));
+  learn(2 * kMs, 500 * kUs);
+  tell(PVS_EV_SLEEP, 10 * kUs, PVS_NEED_VALID | PVS_NEED_IDLE);
+  LONGS_EQUAL(PVSCHED_CLASS_BASELINE, tell(PVS_EV_WAKING, 400 * kUs, PVS_NEED_VALID | PVS_NEED_IDLE));
+  LONGS_EQUAL(PVS_NEVER, wish.at);
+  LONGS_EQUAL(PVSCHED_CLASS_CRITICAL, tell(PVS_EV_PREEMPTED, 10 * kUs, PVS_NEED_VALID | PVS_NEED_CRITICAL));
+  LONGS_EQUAL(2 * kMs, state.word[BEAT_PERIOD]);
 }
 
-TEST(Policies, audio_follows_a_new_period_and_is_as_agentless_meanwhile) {
+TEST(Policies, audio_is_as_latency_after_a_late_beat) {
   policy = pvs_policy_audio;
-  learn(2 * kMs);
-  for (int i = 0; i < 2 * PVS_AUDIO_SURE; ++i) tell(PVS_EV_INJECT, 10 * kMs);
-  LONGS_EQUAL(10 * kMs, state.word[3]);
-  tell(PVS_EV_INJECT, 200 * kMs);  // it pauses
-  LONGS_EQUAL(0, state.word[4]);
-  LONGS_EQUAL(PVSCHED_CLASS_CRITICAL, tell(PVS_EV_SLEEP, kMs));
+  learn(2 * kMs, 500 * kUs);
+  tell(PVS_EV_WAKING, kMs + 500 * kUs, PVS_NEED_VALID | PVS_NEED_IDLE);
+  tell(PVS_EV_SWITCH_IN, 2 * kMs + 1, PVS_NEED_VALID, kTask);
+  LONGS_EQUAL(0, state.word[BEAT_FLAGS] & BEAT_SURE_MASK);
+  tell(PVS_EV_SLEEP, 100 * kUs, PVS_NEED_VALID | PVS_NEED_IDLE);
+  LONGS_EQUAL(PVSCHED_CLASS_CRITICAL, tell(PVS_EV_WAKING, 300 * kUs, PVS_NEED_VALID | PVS_NEED_IDLE));
+}
+
+TEST(Policies, audio_keeps_its_period_where_beats_are_not_seen) {
+  policy = pvs_policy_audio;
+  learn(2 * kMs, 500 * kUs);
+  event.now += 6 * kMs;
+  beat(2 * kMs, 500 * kUs);
+  LONGS_EQUAL(2 * kMs, state.word[BEAT_PERIOD]);
+  LONGS_EQUAL(PVS_BEAT_SURE, state.word[BEAT_FLAGS] & BEAT_SURE_MASK);
+}
+
+TEST(Policies, audio_follows_a_new_period) {
+  policy = pvs_policy_audio;
+  learn(2 * kMs, 500 * kUs);
+  event.now += kMs;
+  for (int i = 0; i < 3 * PVS_BEAT_SURE; ++i) beat(3 * kMs, 500 * kUs);
+  LONGS_EQUAL(3 * kMs, state.word[BEAT_PERIOD]);
+  CHECK((state.word[BEAT_FLAGS] & BEAT_SURE_MASK) >= PVS_BEAT_TRUSTED);
+}
+
+TEST(Policies, audio_learns_from_halts_where_there_is_no_driver) {
+  policy = pvs_policy_audio;
+  for (int i = 0; i < 2 * PVS_BEAT_SURE; ++i) {
+    tell(PVS_EV_WAKING, kMs + 600 * kUs);
+    tell(PVS_EV_SWITCH_IN, 100 * kUs);
+    tell(PVS_EV_SLEEP, 300 * kUs, 0, 0, true);
+  }
+  LONGS_EQUAL(2 * kMs, state.word[BEAT_PERIOD]);
+  LONGS_EQUAL(300 * kUs, state.word[BEAT_WORK]);
+  LONGS_EQUAL(PVSCHED_CLASS_BASELINE, tell(PVS_EV_WAKING, kMs + 600 * kUs));
+  LONGS_EQUAL(PVSCHED_CLASS_CRITICAL, tell(PVS_EV_TIMER, wish.at - event.now));
 }
 
 TEST(Policies, audio_lets_go_of_a_guest_whose_word_is_bad) {
   policy = pvs_policy_audio;
-  learn(2 * kMs);
+  learn(2 * kMs, 500 * kUs);
   LONGS_EQUAL(PVSCHED_CLASS_BASELINE, tell(PVS_EV_TIMER, 2 * kMs, PVS_NEED_BAD));
 }
 

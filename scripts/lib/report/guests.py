@@ -150,6 +150,24 @@ def audio(measured, name, svgs):
         rows))
 
 
+def audio_policies(measured, name, svgs):
+    cells, rows = measured["cells"], []
+    for ms in values_of(cells, "buffer_ms"):
+        for beside in values_of(cells, "beside"):
+            key = {"buffer_ms": ms, "beside": beside}
+            both = [named(cells, policy=policy, **key) for policy in ("latency", "audio")]
+
+            def total(what):
+                return " / ".join(number(sum(r[what] for r in cell["rounds"])) for cell in both)
+            rows.append([f"{ms} ms", beside, total("periods"), total("glitches"), total("boosted_ms"),
+                         ratio(judge.boosted_share(cells, **key)),
+                         *(" / ".join(figure(cell["pooled"][what], "p99_us") for cell in both)
+                           for what in ("wake", "full"))])
+    return part("audio-policies", command=measured["command"], policies=table(
+        ["buffer", "beside it in the guest", "periods", "glitches", "boosted ms", "boosted, audio / latency",
+         "woken after, p99 µs", "full after, p99 µs"], rows))
+
+
 def throughput(measured, name, svgs):
     cells = measured["cells"]
     rows = [[f"`{named(cells, program=p)['command']}`", ratio(judge.driver_cost(cells, p))]
@@ -244,9 +262,10 @@ def timeline(measured, name, svgs):
     return part("timeline", command=measured["command"], chart=f"benchmarks/{file}")
 
 
-SECTIONS = {"latency": latency, "latency-rr": latency_rr, "audio": audio, "throughput": throughput,
-            "lockholder": lockholder, "placement": placement, "rivals": rivals, "tags": tags, "actuators": actuators,
-            "scheduler": scheduler, "timeline": timeline}
+SECTIONS = {"latency": latency, "latency-rr": latency_rr, "audio": audio,
+            "audio-policies": audio_policies, "throughput": throughput, "lockholder": lockholder,
+            "placement": placement, "rivals": rivals, "tags": tags, "actuators": actuators, "scheduler": scheduler,
+            "timeline": timeline}
 
 
 def bounds(result):

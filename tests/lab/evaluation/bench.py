@@ -49,6 +49,12 @@ class Bench(Protocol):
     def load(self) -> ContextManager[Load]:
         """STRESS_COMMAND on the host."""
 
+    def policy(self, name: str) -> ContextManager:
+        """The first guest served by that policy; by the default one otherwise."""
+
+    def boosted_ms(self) -> float:
+        """Run time with a boost of the first guest's vCPUs so far."""
+
     def tagged(self, on: bool) -> ContextManager:
         """The first guest foreground, the second background; or no tags."""
 

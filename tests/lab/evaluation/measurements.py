@@ -180,6 +180,30 @@ def audio(bench, preset: Preset, out: Round) -> str:
     return f"glitch --buffer-ms N --load {AUDIO_WORK} --duration {preset.seconds}"
 
 
+POLICIES = ("latency", "audio")
+# In the guest, not urgent: it wakes up a thousand times a second.
+ORDINARY = "cyclictest -q -i 1000 -D {seconds} >/dev/null & {command}; status=$?; wait; exit $status"
+
+
+def audio_policies(bench, preset: Preset, out: Round) -> str:
+    """The same program beside the co-tenants, served by each policy in turn: alone in the guest, and beside ordinary
+    wake-ups there. Glitches, and the run time with a boost that they cost."""
+    for ms, beside, policy in itertools.product(preset.buffers, ("nothing", "ordinary wake-ups"), POLICIES):
+        command = f"glitch --buffer-ms {ms} --units {out.setup['units'][str(ms)]} --duration {preset.seconds}"
+        if beside != "nothing":
+            command = f"({ORDINARY.format(seconds=preset.seconds, command=command)})"
+        with bench.policy(policy), bench.mode("dynamic"), bench.load():
+            before = bench.boosted_ms()
+            report = parse.json_lines(call(bench.guests[0].run, command, preset.seconds))[0]
+            figures = {"boosted_ms": round(bench.boosted_ms() - before, 3)}
+        figures |= {name: report[name] for name in ("periods", "glitches", "lost_periods")}
+        out.add({"buffer_ms": ms, "beside": beside, "policy": policy}, figures,
+                {name: parse.program_histogram(report[name]) for name in ("wake", "full")})
+        out.say(f"round {out.number}: {ms} ms beside {beside}, {policy}: {figures['glitches']} glitches of "
+                f"{figures['periods']}, boosted {figures['boosted_ms']:.0f} ms")
+    return f"glitch --buffer-ms N --load {AUDIO_WORK} --duration {preset.seconds}"
+
+
 def throughput(bench, preset: Preset, out: Round) -> str:
     """An ordinary guest with and without the driver, nothing urgent. Who begins changes with each round."""
     programs = {
@@ -359,6 +383,7 @@ MEASUREMENTS = {
     "latency": Measurement(latency),
     "latency-rr": Measurement(latency_rr),
     "audio": Measurement(audio, setup=audio_units),
+    "audio-policies": Measurement(audio_policies, setup=audio_units),
     # As many rounds that begin with the driver as without. One vCPU: where the guest puts its tasks decides all else.
     "throughput": Measurement(throughput, setup=hooks, wanted=lambda preset: 2 * preset.rounds),
     "lockholder": Measurement(lockholder, vcpus=4),

@@ -71,6 +71,19 @@ class Order(unittest.TestCase):
         self.assertEqual(len(played), PRESET.rounds * len(PRESET.buffers) * 2 * 3)
         self.assertEqual(out["units"], {str(ms): 1000 for ms in PRESET.buffers})
 
+    def test_audio_is_served_by_both_policies_in_turn(self):
+        cells = measured("audio-policies")["cells"]
+        self.assertEqual(len(cells), len(PRESET.buffers) * 2 * 2)
+        for cell in cells:
+            self.assertEqual({r["boosted_ms"] for r in cell["rounds"]}, {100 if cell["policy"] == "audio" else 300})
+        share = verdicts.boosted_share(cells, buffer_ms=2, beside="nothing")
+        self.assertEqual((share["median"], share["worst"]), (0.3333, 0.3333))
+        for cell in cells:
+            for one in cell["rounds"] if cell["policy"] == "audio" else []:
+                one["glitches"] += 1
+        judged = [v.met for v in verdicts.audio_policies_verdicts({"cells": cells})]
+        self.assertEqual(judged, [False, True, False, True])
+
     def test_static_priority_is_kept_from_what_it_would_stop(self):
         bench = FakeBench()
         measured("lockholder", bench)
@@ -136,7 +149,7 @@ class Verdicts(unittest.TestCase):
         result, _ = evaluated(HELPS)
         out = verdicts.verdicts(result)
         self.assertEqual([v for v in out if v["met"] is not True], [])
-        self.assertEqual(len(out), 2 * 2 * 6 + 2 + 2 + 2 + 7 + 6)
+        self.assertEqual(len(out), 2 * 2 * 6 + 2 + 4 + 2 + 2 + 7 + 6)
 
     def test_a_policy_that_does_nothing_does_not_meet_them(self):
         result, _ = evaluated(USELESS)

@@ -148,6 +148,33 @@ def audio_verdicts(measured: dict) -> list[Verdict]:
     return out
 
 
+def more_glitches(cells: list[dict], **key) -> dict | None:
+    """Those that `audio` has and `latency` has not, of a round."""
+    each = [glitches(cells, policy=policy, **key) for policy in ("audio", "latency")]
+    if not each[0] or len(each[0]) != len(each[1]):
+        return None
+    return stats.over_rounds([a - b for a, b in zip(*each)], False)
+
+
+def boosted_share(cells: list[dict], **key) -> dict | None:
+    """The run time with a boost that `audio` takes over the one that `latency` takes."""
+    return stats.ratio(*([r["boosted_ms"] for r in pick(cells, policy=policy, **key)]
+                         for policy in ("audio", "latency")), False)
+
+
+def audio_policies_verdicts(measured: dict) -> list[Verdict]:
+    """At the smallest buffer: no more glitches, for less."""
+    cells, out, ms = measured["cells"], [], 2
+    for beside in sorted({cell["beside"] for cell in cells}):
+        key = {"buffer_ms": ms, "beside": beside}
+        at = f"{ms} ms beside {beside}"
+        out.append(judge("audio, policies", f"{at}: glitches of a round, audio less latency", "<=", 0.0,
+                         more_glitches(cells, **key)))
+        out.append(judge("audio, policies", f"{at}: boosted run time, audio over latency", "<=", 0.9,
+                         boosted_share(cells, **key)))
+    return out
+
+
 def driver_cost(cells: list[dict], program: str) -> dict | None:
     """Time of a program with the driver over without."""
     loaded, unloaded = ([r["seconds"] for r in pick(cells, program=program, driver=d)] for d in (True, False))
@@ -213,8 +240,8 @@ def verdicts(result: dict) -> list[dict]:
     """Of one evaluation's JSON. A measurement that was asked for and is not in it has one verdict that is not met."""
     judges = {"latency": lambda m: latency_verdicts(m, "latency"),
               "latency-rr": lambda m: latency_verdicts(m, "latency, real-time task"),
-              "audio": audio_verdicts, "throughput": throughput_verdicts, "placement": placement_verdicts,
-              "actuators": actuator_verdicts, "scheduler": scheduler_verdicts}
+              "audio": audio_verdicts, "audio-policies": audio_policies_verdicts, "throughput": throughput_verdicts,
+              "placement": placement_verdicts, "actuators": actuator_verdicts, "scheduler": scheduler_verdicts}
     out = []
     for name, of in judges.items():
         if name in result["measurements"]:
