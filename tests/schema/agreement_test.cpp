@@ -90,7 +90,7 @@ TEST(SchemaAgreement, Choices) {
     for (std::string_view choice : info.choices) {
       if (!choice.empty()) check(true, document(info, std::string(choice), needed(info)));
     }
-    check(false, document(info, "other", needed(info)));
+    check(false, document(info, "neither", needed(info)));
     check(false, document(info, "", needed(info)));
   }
 }
