@@ -42,21 +42,19 @@ static __always_inline __u64 distance(__u64 a, __u64 b)
 	return a > b ? a - b : b - a;
 }
 
-/* How many periods after the last beat `when` is; 0: at another time. */
-static __always_inline __u64 periods(const struct pvs_policy_state *state,
-				     __u64 when)
+/* The time nearest to `when` at which a beat is due; 0: none is. */
+static __always_inline __u64 due_at(const struct pvs_policy_state *state,
+				    __u64 when)
 {
-	__u64 period = state->word[BEAT_PERIOD];
-	__u64 gap = when - state->word[BEAT_BEGAN];
-	__u64 count;
+	__u64 period = state->word[BEAT_PERIOD],
+	      began = state->word[BEAT_BEGAN];
+	__u64 count = period ? (when - began + period / 2) / period : 0;
+	__u64 due = began + count * period;
 
-	if (!period)
+	if (!count || count > PVS_BEAT_SKIPPED_MAX ||
+	    distance(when, due) >= period / 4)
 		return 0;
-	count = (gap + period / 2) / period;
-	if (count > PVS_BEAT_SKIPPED_MAX ||
-	    distance(gap, count * period) >= period / 4)
-		return 0;
-	return count;
+	return due;
 }
 
 /* A beat began at `when`: how sure does that make of the period? */
@@ -64,15 +62,13 @@ static __always_inline void learn(struct pvs_policy_state *state, __u64 when)
 {
 	__u64 gap = when - state->word[BEAT_BEGAN];
 	__u64 sure = state->word[BEAT_FLAGS] & BEAT_SURE_MASK;
-	__u64 count = sure ? periods(state, when) : 0;
 	__u64 period = state->word[BEAT_PERIOD];
 
 	if (gap < PVS_BEAT_PERIOD_MIN_NS)
 		return;
-	state->word[BEAT_BEGAN] = when;
 	state->word[BEAT_FLAGS] &= ~BEAT_SURE_MASK;
-	if (count) {
-		if (count == 1)
+	if (sure && due_at(state, when)) {
+		if (gap < period + period / 2)
 			state->word[BEAT_PERIOD] =
 				period - period / 8 + gap / 8;
 		sure += sure < PVS_BEAT_SURE;
@@ -82,6 +78,7 @@ static __always_inline void learn(struct pvs_policy_state *state, __u64 when)
 		state->word[BEAT_PERIOD] = gap;
 		sure = 1;
 	}
+	state->word[BEAT_BEGAN] = when;
 	state->word[BEAT_FLAGS] |= sure;
 }
 
@@ -95,22 +92,36 @@ static __always_inline void end(struct pvs_policy_state *state)
 		state->word[BEAT_WORK] = ran > work ? ran : work;
 	}
 	state->word[BEAT_FLAGS] &= BEAT_SURE_MASK;
+	state->word[BEAT_WOKEN] = 0;
 }
 
-/* Takes down when it was woken, or interrupted. An interrupt for a vCPU that
- * waits already begins nothing. */
-static __always_inline int arrives(const struct pvs_policy_event *event,
-				   struct pvs_policy_state *state, int asked)
+/*
+ * Does a beat begin, or may it? A wake-up tells when. Where the vCPU waits for a
+ * CPU at that time or runs, what tells of it may come late: then it is taken to
+ * have begun when it was due.
+ */
+static __always_inline int begins(const struct pvs_policy_event *event,
+				  struct pvs_policy_state *state, int asked)
 {
-	int wakes = (event->events & PVS_EVENT(PVS_EV_WAKING)) ||
-		    ((event->events & PVS_EVENT(PVS_EV_INJECT)) &&
-		     event->run == PVS_RUN_RUNNING);
+	int woken = !!(event->events & PVS_EVENT(PVS_EV_WAKING));
+	int injected = !!(event->events & PVS_EVENT(PVS_EV_INJECT));
+	__u64 seen = event->now - event->ran, due;
 
-	if (wakes)
+	if (event->run == PVS_RUN_SLEEPING)
+		state->word[BEAT_WOKEN] = 0;
+	else if (woken || (injected && !state->word[BEAT_WOKEN]))
 		state->word[BEAT_WOKEN] = event->now;
-	else if (asked && state->word[BEAT_WOKEN] <= state->word[BEAT_BEGAN])
-		state->word[BEAT_WOKEN] = event->now - event->ran;
-	return wakes && periods(state, event->now);
+	if (asked && due_at(state, state->word[BEAT_WOKEN]))
+		seen = state->word[BEAT_WOKEN];
+	due = due_at(state, seen);
+	if (due && !woken && seen > due &&
+	    (asked || event->run == PVS_RUN_WAITING))
+		seen = due + (seen - due) / 8;
+	else if (!asked && !(due && (woken || injected)))
+		return 0;
+	if (due || !state->word[BEAT_WOKEN])
+		state->word[BEAT_WOKEN] = seen;
+	return 1;
 }
 
 /* One event in the life of a beat. */
@@ -120,7 +131,7 @@ static __always_inline void follow(const struct pvs_policy_event *event,
 	if (state->word[BEAT_FLAGS] & BEAT_ON) {
 		state->word[BEAT_RAN] += event->ran;
 	} else {
-		if (!arrives(event, state, asked) && !asked)
+		if (!begins(event, state, asked))
 			return;
 		state->word[BEAT_FLAGS] |= BEAT_ON;
 		state->word[BEAT_RAN] = 0;
@@ -135,6 +146,19 @@ static __always_inline void follow(const struct pvs_policy_event *event,
 	else if (event->now >
 		 state->word[BEAT_WOKEN] + state->word[BEAT_PERIOD])
 		state->word[BEAT_FLAGS] &= ~BEAT_SURE_MASK; /* late */
+}
+
+/* When a beat is due that nothing tells of while the vCPU waits. */
+static __always_inline __u64 next_due(const struct pvs_policy_state *state,
+				      __u64 now)
+{
+	__u64 period = state->word[BEAT_PERIOD],
+	      began = state->word[BEAT_BEGAN];
+	__u64 count = period ? (now - began) / period + 1 : 0;
+
+	if (!count || count > PVS_BEAT_SKIPPED_MAX)
+		return PVS_NEVER;
+	return began + count * period;
 }
 
 /* The time from which on a beat under way cannot wait any more. */
@@ -174,6 +198,8 @@ PVS_POLICY(audio, "2.0", 2, "periodic deadlines: boosts what would be late")
 	if (!(state->word[BEAT_FLAGS] & BEAT_ON)) {
 		if (event->need & PVS_NEED_CRITICAL)
 			wish->body = event->critical;
+		if (event->run == PVS_RUN_WAITING)
+			wish->at = next_due(state, event->now);
 		return;
 	}
 	if (event->now >= latest(state))

@@ -103,9 +103,26 @@ TEST(Policies, audio_boosts_what_comes_between_only_if_the_guest_is_critical) {
   learn(2 * kMs, 500 * kUs);
   tell(PVS_EV_SLEEP, 10 * kUs, PVS_NEED_VALID | PVS_NEED_IDLE);
   LONGS_EQUAL(PVSCHED_CLASS_BASELINE, tell(PVS_EV_WAKING, 400 * kUs, PVS_NEED_VALID | PVS_NEED_IDLE));
-  LONGS_EQUAL(PVS_NEVER, wish.at);
+  LONGS_EQUAL(state.word[BEAT_BEGAN] + 2 * kMs, wish.at);
   LONGS_EQUAL(PVSCHED_CLASS_CRITICAL, tell(PVS_EV_PREEMPTED, 10 * kUs, PVS_NEED_VALID | PVS_NEED_CRITICAL));
   LONGS_EQUAL(2 * kMs, state.word[BEAT_PERIOD]);
+}
+
+TEST(Policies, audio_knows_when_a_beat_is_due_while_the_vcpu_waits) {
+  policy = pvs_policy_audio;
+  learn(2 * kMs, 500 * kUs);
+  const __u64 due = event.now - 500 * kUs + 2 * kMs;
+  event.now = due - 300 * kUs;
+  tell(PVS_EV_PREEMPTED, 0, PVS_NEED_VALID | PVS_NEED_IDLE);
+  LONGS_EQUAL(due, wish.at);
+  LONGS_EQUAL(PVSCHED_CLASS_BASELINE,
+              tell(PVS_EV_TIMER, wish.at + 8 * kUs - event.now, PVS_NEED_VALID | PVS_NEED_IDLE));
+  LONGS_EQUAL(due + kUs + 2 * kMs - 250 * kUs - 500 * kUs, wish.at);
+  LONGS_EQUAL(PVSCHED_CLASS_BASELINE, tell(PVS_EV_INJECT, 50 * kUs, PVS_NEED_VALID | PVS_NEED_IDLE));
+  LONGS_EQUAL(PVSCHED_CLASS_CRITICAL, tell(PVS_EV_TIMER, wish.at - event.now, PVS_NEED_VALID | PVS_NEED_IDLE));
+  tell(PVS_EV_GUEST, 40 * kUs, PVS_NEED_VALID, kTask, true);
+  LONGS_EQUAL(kTask, wish.body);
+  LONGS_EQUAL(2 * kMs, (state.word[BEAT_PERIOD] + 500) / 1000 * 1000);
 }
 
 TEST(Policies, audio_is_as_latency_after_a_late_beat) {
