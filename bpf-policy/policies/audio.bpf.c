@@ -18,8 +18,8 @@
 #define PVS_BEAT_PERIOD_MIN_NS 500000ull    /* 0.5 ms */
 #define PVS_BEAT_PERIOD_MAX_NS 100000000ull /* 100 ms */
 #define PVS_BEAT_MARGIN_NS \
-	100000ull	       /* done so long before the next, or an
-					eighth of the period, if that is more */
+	100000ull	       /* done so long before the next, or a
+					quarter of the period, if that is more */
 #define PVS_BEAT_SKIPPED_MAX 8 /* that may pass without being seen */
 #define PVS_BEAT_SURE 8
 #define PVS_BEAT_TRUSTED 4
@@ -164,7 +164,7 @@ static __always_inline __u64 next_due(const struct pvs_policy_state *state,
 /* The time from which on a beat under way cannot wait any more. */
 static __always_inline __u64 latest(const struct pvs_policy_state *state)
 {
-	__u64 period = state->word[BEAT_PERIOD], margin = period / 8;
+	__u64 period = state->word[BEAT_PERIOD], margin = period / 4;
 	__u64 work = state->word[BEAT_WORK], ran = state->word[BEAT_RAN];
 
 	if (margin < PVS_BEAT_MARGIN_NS)
@@ -174,7 +174,7 @@ static __always_inline __u64 latest(const struct pvs_policy_state *state)
 	       (period > margin ? period - margin : 0);
 }
 
-PVS_POLICY(audio, "2.0", 2, "periodic deadlines: boosts what would be late")
+PVS_POLICY(audio, "2.1", 2, "periodic deadlines: boosts what would be late")
 {
 	int valid = !!(event->need & PVS_NEED_VALID);
 	int asked = valid ? !!event->task : event->run != PVS_RUN_SLEEPING;

@@ -86,10 +86,10 @@ TEST(Policies, audio_boosts_a_beat_only_when_it_would_be_late) {
   LONGS_EQUAL(500 * kUs, state.word[BEAT_WORK]);
   const __u64 due = event.now + kMs + 500 * kUs;
   LONGS_EQUAL(PVSCHED_CLASS_BASELINE, tell(PVS_EV_WAKING, due - event.now, PVS_NEED_VALID | PVS_NEED_IDLE));
-  LONGS_EQUAL(due + 2 * kMs - 250 * kUs - 500 * kUs, wish.at);
+  LONGS_EQUAL(due + 2 * kMs - 500 * kUs - 500 * kUs, wish.at);
   LONGS_EQUAL(PVSCHED_CLASS_BASELINE, tell(PVS_EV_SWITCH_IN, 100 * kUs, PVS_NEED_VALID));
   LONGS_EQUAL(PVSCHED_CLASS_BASELINE, tell(PVS_EV_PREEMPTED, 200 * kUs, PVS_NEED_VALID, kTask, true));
-  LONGS_EQUAL(due + 2 * kMs - 250 * kUs - 300 * kUs, wish.at);  // it has done a part
+  LONGS_EQUAL(due + 2 * kMs - 500 * kUs - 300 * kUs, wish.at);  // it has done a part
   tell(PVS_EV_TIMER, wish.at - event.now, PVS_NEED_VALID, kTask);
   LONGS_EQUAL(kTask, wish.body);
   tell(PVS_EV_SWITCH_IN, 50 * kUs, PVS_NEED_VALID, kTask);
@@ -117,7 +117,7 @@ TEST(Policies, audio_knows_when_a_beat_is_due_while_the_vcpu_waits) {
   LONGS_EQUAL(due, wish.at);
   LONGS_EQUAL(PVSCHED_CLASS_BASELINE,
               tell(PVS_EV_TIMER, wish.at + 8 * kUs - event.now, PVS_NEED_VALID | PVS_NEED_IDLE));
-  LONGS_EQUAL(due + kUs + 2 * kMs - 250 * kUs - 500 * kUs, wish.at);
+  LONGS_EQUAL(due + kUs + 2 * kMs - 500 * kUs - 500 * kUs, wish.at);
   LONGS_EQUAL(PVSCHED_CLASS_BASELINE, tell(PVS_EV_INJECT, 50 * kUs, PVS_NEED_VALID | PVS_NEED_IDLE));
   LONGS_EQUAL(PVSCHED_CLASS_CRITICAL, tell(PVS_EV_TIMER, wish.at - event.now, PVS_NEED_VALID | PVS_NEED_IDLE));
   tell(PVS_EV_GUEST, 40 * kUs, PVS_NEED_VALID, kTask, true);
