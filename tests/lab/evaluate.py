@@ -27,7 +27,8 @@ class PlainHost(Host):
 def build_id(described: str, build: Build, rig: rigs.Rig) -> str:
     """What tells one build from another: the name, and a digest of what is measured and of how."""
     digest = hashlib.sha256(rig.initrd.name.encode())  # it is named by its content
-    for path in (build.plugin, build.daemon, build.ctl, build.guardian, build.bpf, measurements.__file__,
+    for path in (build.plugin, build.daemon, build.ctl, build.guardian, build.bpf, build.scheduler,
+                 measurements.__file__,
                  *sorted(Path(build.policies).glob("*.bpf.o"))):
         digest.update(Path(path).read_bytes())
     return f"{described} {digest.hexdigest()[:12]}".strip()

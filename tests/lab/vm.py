@@ -54,7 +54,7 @@ class LabHost:
     /run/lab/results, which is a share: it outlives the host. With `keep` what lies there already stays. With `icount`
     an instruction takes 2^icount ns of its time, whatever this machine does meanwhile."""
 
-    def __init__(self, kernel: Kernel, builddir: Path, folder: Path, smp: int = 2, memory: int = 4096,
+    def __init__(self, kernel: Kernel, builddir: Path, folder: Path, smp: str = "2", memory: int = 4096,
                  keep: bool = False, icount: int | None = None):
         self.kernel, self.builddir, self.folder = kernel, builddir, folder
         self.smp, self.memory, self.icount = smp, memory, icount
@@ -135,7 +135,7 @@ echo $? >/run/lab/status
         clock = ["-accel", "tcg,thread=multi"] if self.icount is None else [
             "-accel", "tcg,thread=single", "-icount", f"shift={self.icount},sleep=off"]
         plugin = self.builddir / "tests/lab/emulator/lab-vmrun.so"
-        return [*self._program(), *clock, "-plugin", str(plugin), "-cpu", "EPYC", "-smp", str(self.smp),
+        return [*self._program(), *clock, "-plugin", str(plugin), "-cpu", "EPYC", "-smp", self.smp,
                 "-m", str(self.memory), "-nodefaults", "-display", "none", "-no-reboot",
                 "-kernel", self.kernel.vmlinux, "-initrd", str(image.build()),
                 "-append", "console=ttyS0 loglevel=6 mitigations=off panic=-1 oops=panic softlockup_panic=1 "
