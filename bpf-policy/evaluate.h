@@ -14,6 +14,7 @@
 
 #include <bpf/bpf_helpers.h>
 
+#include "ask.h"
 #include "maps.h"
 #include "presence.h"
 #include "scx/scx_effect.h"
@@ -151,65 +152,21 @@ __attribute__((noinline)) __u64 read_intent(__u64 word,
 	return l ? pvs_read_intent(l, word) : 0;
 }
 
-#define PVS_TIMED_CALLS 64 /* one of so many calls of a policy is timed */
-
-/* --- the policies: linked in by the daemon, one per slot ------------------ */
-
-#define PVS_SLOT(n)                                                           \
-	__weak __attribute__((noinline)) int pvs_policy_slot_##n(             \
-		const struct pvs_policy_event *event,                         \
-		struct pvs_policy_state *state, struct pvs_policy_wish *wish) \
-	{                                                                     \
-		return event && state && wish ? 1 : 0;                        \
-	}
-
-PVS_SLOT(0)
-PVS_SLOT(1)
-PVS_SLOT(2)
-PVS_SLOT(3)
-PVS_SLOT(4)
-PVS_SLOT(5)
-PVS_SLOT(6)
-PVS_SLOT(7)
-
-#define PVS_ASK(n)                                                   \
-	case n:                                                      \
-		pvs_policy_slot_##n(&v->event, &v->state, &v->wish); \
-		break;
-
-/* The slot's policy on v's event; one call of many is timed. A slot that is
- * empty wishes the baseline. */
-static __always_inline void ask_policy(struct pvs_vcpu *v, struct pvs_stats *s,
-				       __u8 slot)
-{
-	__u64 begin = s->events % PVS_TIMED_CALLS ? 0 : bpf_ktime_get_ns();
-
-	switch (slot) {
-		PVS_ASK(0)
-		PVS_ASK(1)
-		PVS_ASK(2)
-		PVS_ASK(3)
-		PVS_ASK(4)
-		PVS_ASK(5)
-		PVS_ASK(6)
-		PVS_ASK(7)
-	}
-	if (begin) {
-		s->policy_ns += bpf_ktime_get_ns() - begin;
-		s->policy_calls++;
-	}
-}
-
 /* --- one step -------------------------------------------------------------- */
 
-/* Decision and state word, as the step has left them; 1 if the actuator must
- * be told. */
-static __always_inline int publish(struct pvs_vcpu *v, struct pvs_mailbox *box,
-				   struct pvs_stats *s,
-				   struct pvsched_host_slot *host, __u32 events,
-				   __u64 now)
+/* Whom a step has left to be told of a changed decision. */
+enum told {
+	TOLD_NOBODY,
+	TOLD_ACTUATOR,
+	TOLD_SCHEDULER,
+};
+
+/* Decision and state word, as the step has left them. */
+static __always_inline enum told
+publish(struct pvs_vcpu *v, struct pvs_mailbox *box, struct pvs_stats *s,
+	struct pvsched_host_slot *host, __u32 events, __u64 now)
 {
-	__u64 state = pvs_state_word(&v->machine), decision, from;
+	__u64 state = pvs_state_word(&v->machine), decision;
 
 	if (host &&
 	    (state != v->published || (events & PVS_EVENT(PVS_EV_ADMIN)))) {
@@ -217,17 +174,18 @@ static __always_inline int publish(struct pvs_vcpu *v, struct pvs_mailbox *box,
 		*(volatile __u64 *)&host->state = state;
 	}
 	if (!v->outcome.changed)
-		return 0;
+		return TOLD_NOBODY;
 	box->decided_at = now;
 	decision = ++v->seq << PVS_DECISION_SEQ_SHIFT | v->outcome.decision;
-	from = __sync_lock_test_and_set(&box->decision, decision);
+	__sync_lock_test_and_set(&box->decision, decision);
 	if (!pvs_scx_on())
-		return !__sync_lock_test_and_set(&box->in_flight, 1);
-	pvs_scx_effect(v->index, v->machine.run, from, decision);
+		return __sync_lock_test_and_set(&box->in_flight, 1) ?
+			       TOLD_NOBODY :
+			       TOLD_ACTUATOR;
 	box->applied_at = bpf_ktime_get_ns();
 	*(volatile __u64 *)&box->applied = decision;
 	count_delay(s->event_to_applied, pvs_sub_floor(box->applied_at, now));
-	return 0;
+	return TOLD_SCHEDULER;
 }
 
 /* The vCPU's timer at the outcome's deadline, or earlier where it is set. */
@@ -244,8 +202,8 @@ static __always_inline void arm(struct pvs_vcpu *v, __u64 now)
 	}
 }
 
-/* The step of the holder. */
-static __always_inline void step(struct pvs_vcpu *v, __u32 events)
+/* The step of the holder. Returns whether the scheduler is to be told. */
+static __always_inline bool step(struct pvs_vcpu *v, __u32 events)
 {
 	__u32 vm = v->vm, slot = v->slot, index = v->index;
 	struct pvs_limits *l = bpf_map_lookup_elem(&limits, &vm);
@@ -256,10 +214,11 @@ static __always_inline void step(struct pvs_vcpu *v, __u32 events)
 	struct pvs_record record;
 	__u64 now, word, need = 0, until;
 	__u32 policy_state;
+	enum told told;
 	int on;
 
 	if (!l || !box || !s || box->dead)
-		return;
+		return 0;
 	guest = area_slot(&guest_areas, vm, slot);
 	host = area_slot(&host_areas, vm, slot);
 	on = *(volatile __u32 *)&pvs_globals.enabled;
@@ -296,7 +255,8 @@ static __always_inline void step(struct pvs_vcpu *v, __u32 events)
 	count(v, s, &v->outcome, events, now);
 	if (need & PVS_NEED_BAD)
 		s->bad_intents++;
-	if (publish(v, box, s, host, events, now)) {
+	told = publish(v, box, s, host, events, now);
+	if (told == TOLD_ACTUATOR) {
 		record.index = index;
 		if (bpf_ringbuf_output(&ring, &record, sizeof(record),
 				       BPF_RB_FORCE_WAKEUP))
@@ -309,6 +269,7 @@ static __always_inline void step(struct pvs_vcpu *v, __u32 events)
 		bpf_printk("pvsched: need %llx state %llx", need,
 			   pvs_state_word(&v->machine));
 	}
+	return told == TOLD_SCHEDULER;
 }
 
 /* Whether an event leaves all as it is. What time changes is the timer's. */
@@ -326,18 +287,23 @@ static __always_inline int old_news(struct pvs_vcpu *v, enum pvs_event ev)
 /*
  * One event of the vCPU thread `tid`, which may be none of ours. One CPU at a
  * time evaluates a vCPU, and none waits: who comes meanwhile leaves its event
- * behind, and the one that is at it has the timer look at that at once. Returns
- * the TID of another vCPU that the event concerns (presence.h), or 0.
+ * behind, and the one that is at it has the timer look at that at once. The
+ * scheduler is told last: it may put the vCPU in this program's place at once,
+ * where programs can be preempted. Returns the TID of another vCPU that the
+ * event concerns (presence.h), or 0.
  */
 __attribute__((noinline)) int evaluate(__u32 tid, __u32 ev)
 {
 	struct pvs_vcpu *v = bpf_map_lookup_elem(&vcpus, &tid);
-	__u32 events = PVS_EVENT(ev), other = 0;
+	__u32 events = PVS_EVENT(ev), other = 0, was, index, run;
+	__u8 before;
+	bool tell;
 
 	if (pvs_self.generation != *(volatile __u32 *)&pvs_globals.active)
 		return 0;
 	if (!v)
 		return mark_other(tid, ev);
+	before = v->run;
 	if (ev >= PVS_EV_SWITCH_IN && ev <= PVS_EV_WAKING)
 		v->run = pvs_run_after(v->run, ev);
 	if (v->presence.tag || v->presence.counted)
@@ -356,7 +322,10 @@ __attribute__((noinline)) int evaluate(__u32 tid, __u32 ev)
 	}
 	if (*(volatile __u32 *)&v->missed)
 		events |= __sync_lock_test_and_set(&v->missed, 0);
-	step(v, events);
+	was = v->machine.decision;
+	tell = step(v, events);
+	index = v->index;
+	run = v->machine.run;
 	__sync_lock_test_and_set(&v->busy, 0); /* a full barrier */
 	if (*(volatile __u32 *)&v->missed &&
 	    !__sync_lock_test_and_set(&v->busy, 1)) {
@@ -364,6 +333,8 @@ __attribute__((noinline)) int evaluate(__u32 tid, __u32 ev)
 		bpf_timer_start(&v->timer, PVS_TIMER_MIN_NS, 0);
 		__sync_lock_test_and_set(&v->busy, 0);
 	}
+	if (tell)
+		pvs_scx_effect(index, before, run, was);
 	return other;
 }
 

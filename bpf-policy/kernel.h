@@ -38,8 +38,19 @@ struct sched_entity {
 struct sched_ext_entity {
 	__u32 flags;
 	__u32 weight;
+	unsigned long runnable_at;
 	__u64 slice;
 	__u64 dsq_vtime;
+};
+
+struct cgroup_subsys_state {
+	int id;
+};
+
+struct task_group {
+	struct cgroup_subsys_state css;
+	unsigned long shares;
+	struct task_group *parent;
 };
 
 struct task_struct {
@@ -52,6 +63,7 @@ struct task_struct {
 	const struct cpumask *cpus_ptr;
 	struct sched_entity se;
 	struct sched_ext_entity scx;
+	struct task_group *sched_task_group; /* with CGROUP_SCHED */
 };
 
 /* kvm: read by the kick programs only. */

@@ -118,6 +118,16 @@ struct {
 	__type(value, struct pvs_mailbox);
 } mailboxes SEC(".maps");
 
+/* By the vCPU's index; none: it prefers nothing now. The daemon keeps it current,
+ * with what affinity allows not cut off: the scheduler reads it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, PVS_MAX_VCPUS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, struct pvs_preference);
+} preferences SEC(".maps");
+
 struct pvs_globals pvs_globals;
 
 #ifndef PVS_SHARED_MAPS_ONLY
@@ -151,16 +161,6 @@ struct {
 	__type(key, __u32); /* TID */
 	__type(value, struct pvs_presence);
 } others SEC(".maps");
-
-/* By the vCPU's index; none: it prefers nothing now. The daemon keeps it current,
- * with what affinity allows not cut off: an actuator in the kernel reads it. */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, PVS_MAX_VCPUS);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, __u32);
-	__type(value, struct pvs_preference);
-} preferences SEC(".maps");
 
 /* The background vCPU on each CPU, by TID; 0: none. */
 struct {

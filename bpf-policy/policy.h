@@ -11,7 +11,7 @@
 
 #define PVS_MAX_VMS 256
 #define PVS_MAX_VCPUS 4096
-#define PVS_POLICY_SLOTS 8
+#define PVS_POLICY_SLOTS 16
 #define PVS_HIST_BUCKETS 40 /* bucket i counts delays in [2^i, 2^(i+1)) ns */
 
 /* Limits of one VM, set by the administrator. */

@@ -6,6 +6,7 @@
 #ifndef PVSCHED_SCX_QUEUES_H
 #define PVSCHED_SCX_QUEUES_H
 
+#include "scx/groups.h"
 #include "scx/scx_compat.h"
 #include "scx/vcpu.h"
 
@@ -26,8 +27,17 @@ const volatile struct pvs_scx_host host SEC(".rodata.scx");
 #define AHEAD_NS (1ull << 40)
 
 #define BEHIND_SLICES 10
-#define WAKE_PART 3 /* of a slice must a task be behind to preempt */
+/* Of a slice: so long has a task the CPU before one that wakes may preempt it,
+ * and so much must it then be ahead. */
+#define WAKE_PART 4
 #define OWED_NS 200000000ull
+
+/* Looks for who has waited long, in 2^20 ns: between two, and after one that
+ * has found somebody; and dispatches between two readings of the time. */
+#define LOOK_SHIFT 20
+#define LOOK_EACH 1000
+#define LOOK_AGAIN 10
+#define LOOK_TURNS 16
 
 static __always_inline bool before(__u64 a, __u64 b)
 {
@@ -51,9 +61,12 @@ static __always_inline struct pvs_scx_llc *llc_record(__u32 cpu)
 	return bpf_map_lookup_elem(&scx_llcs, &llc);
 }
 
+/* Virtual time of run time, by effective weight. */
 static __always_inline __u64 charge(__u64 ns, __u32 weight)
 {
-	return weight == 100 || !weight ? ns : ns * 100 / weight;
+	const __u32 normal = 100 * PVS_SCX_UNIT;
+
+	return weight == normal || !weight ? ns : ns * normal / weight;
 }
 
 /*
@@ -72,24 +85,36 @@ static __always_inline __u64 limited(struct task_struct *p, __u64 clock,
 	if (before(vtime, clock - behind))
 		return clock - behind;
 	if (before(clock + OWED_NS, vtime)) {
-		most = clock + charge(OWED_NS, p->scx.weight);
+		most = clock + charge(OWED_NS, effective_weight(p));
 		if (before(most, vtime))
 			return most;
 	}
 	return vtime;
 }
 
-/* Whether a task that wakes with `vtime` (by the LLC's clock) is so far behind
- * the one that is on the CPU that it need not wait for the end of its slice. */
-static __always_inline bool overtakes(struct pvs_scx_cpu *c, __u64 vtime)
+/* p is behind `clock` by no more than one that wakes is. */
+static __always_inline void bound_lag(struct task_struct *p, __u64 clock)
 {
-	__u64 now = pvs_now(), ran;
+	if (before(p->scx.dsq_vtime, clock - host.slice_ns))
+		pvs_set_vtime(p, clock - host.slice_ns);
+}
 
-	if (!c->weight || *(volatile __u32 *)&c->boosted)
-		return 0;
-	ran = before(c->since, now) ? now - c->since : 0;
-	return before(vtime + host.slice_ns / WAKE_PART,
-		      c->vtime + charge(ran, c->weight));
+/* By how much the task that is on the CPU, if it is ours, is ahead of one that
+ * wakes with `vtime`, by the LLC's clock; negative: behind. Says whether it is
+ * to be preempted: one that has just begun is not, or two that wake each other
+ * would switch at each message. */
+static __always_inline __s64 lead(struct pvs_scx_cpu *c, __u64 vtime,
+				  bool *preempts)
+{
+	__u64 now = pvs_now(), ran = 0, part = host.slice_ns / WAKE_PART;
+	__s64 ahead;
+
+	if (before(c->since, now))
+		ran = now - c->since;
+	ahead = c->vtime + charge(ran, c->weight) - vtime;
+	*preempts = c->weight && ran > part && ahead > (__s64)part &&
+		    !*(volatile __u32 *)&c->boosted;
+	return ahead;
 }
 
 /* --- picking -------------------------------------------------------------- */
@@ -140,6 +165,45 @@ static __always_inline bool take_raised(struct pvs_scx_cpu *c, __u64 dsq,
 	return moved;
 }
 
+/* Moves the first task of a queue that has waited for so long that it is next,
+ * whatever its weight, to `cpu`. */
+static __always_inline bool take_waiting(__u64 dsq, __u32 cpu)
+{
+	struct bpf_iter_scx_dsq it;
+	struct task_struct *p;
+	bool moved = 0;
+
+	if (!bpf_iter_scx_dsq_new(&it, dsq, 0)) {
+		while (!moved && (p = bpf_iter_scx_dsq_next(&it))) {
+			if (pvs_waited(p) > host.longest_wait &&
+			    pvs_may_run(p, cpu))
+				moved = pvs_move(&it, p, SCX_DSQ_LOCAL_ON | cpu,
+						 0);
+		}
+	}
+	bpf_iter_scx_dsq_destroy(&it);
+	return moved;
+}
+
+/* The same for all that a CPU serves, now and then. */
+static __always_inline bool take_longest(struct pvs_scx_cpu *c, __u32 cpu)
+{
+	__u32 now;
+
+	if (++c->turns & (LOOK_TURNS - 1))
+		return 0;
+	now = pvs_now() >> LOOK_SHIFT;
+	if ((__s32)(now - c->look) < 0)
+		return 0;
+	c->look = now + LOOK_EACH;
+	if (!take_waiting(DSQ_CPU + cpu, cpu) &&
+	    !take_waiting(DSQ_LLC + llc_of(cpu), cpu))
+		return 0;
+	c->look = now + LOOK_AGAIN;
+	c->rescued = 1;
+	return 1;
+}
+
 /* From the shared queue, or from another cache's. */
 static __always_inline bool take_shared(__u32 llc)
 {
@@ -156,6 +220,28 @@ static __always_inline bool take_shared(__u32 llc)
 	return 0;
 }
 
+/* Whether p queues by the clock of a CPU: it must stay there, or is to. */
+static __always_inline bool queues_by_cpu(struct task_struct *p)
+{
+	return pvs_stays(p) || (vcpu_known(p) && vcpu_by_cpu(p));
+}
+
+/*
+ * Virtual time of p, which is on the CPU, with what it has run. What a vCPU has
+ * run boosted is not in it: that is bounded by the policy's budgets, and one
+ * that had to make good for it would wait for long as soon as it is lowered.
+ */
+static __always_inline __u64 vtime_now(struct pvs_scx_cpu *c,
+				       struct task_struct *p)
+{
+	__u64 ran = p->se.sum_exec_runtime - c->began;
+	__u32 weight = c->weight;
+
+	if (vcpu_known(p) && !vcpu_is_charged(p, &weight))
+		return p->scx.dsq_vtime;
+	return p->scx.dsq_vtime + charge(ran, weight);
+}
+
 static __always_inline void advance(__u64 *clock, __u64 vtime)
 {
 	if (before(*clock, vtime))
@@ -167,19 +253,31 @@ static __always_inline void goes_on(struct pvs_scx_cpu *c,
 				    struct pvs_scx_llc *llc,
 				    struct task_struct *prev)
 {
-	bool stays = pvs_stays(prev);
+	bool stays = queues_by_cpu(prev);
 
 	pvs_set_vtime(prev, stays ? c->clock : llc->clock);
+	c->weight = effective_weight(prev);
 	c->began = prev->se.sum_exec_runtime;
 	c->vtime = llc->clock;
 	c->since = pvs_now();
 	pvs_set_slice(prev, host.slice_ns);
 }
 
+/* Moves the first of the CPU's own queue, which may hold `queued`, to it. */
+static __always_inline bool take_own(struct pvs_scx_cpu *c, __u32 cpu,
+				     __s32 queued)
+{
+	if (!pvs_move_to_local(DSQ_CPU + cpu))
+		return 0;
+	c->own = queued > 1;
+	return 1;
+}
+
 /* There is something to choose between: the two queues and the task that is
  * on the CPU and would go on. All by the time of the LLC's clock. */
 static __always_inline void pick(struct pvs_scx_cpu *c, struct pvs_scx_llc *llc,
-				 __u32 cpu, struct task_struct *prev)
+				 __u32 cpu, __s32 queued,
+				 struct task_struct *prev)
 {
 	__u64 own, shared, mine, going = 0;
 	__u64 least = llc->clock - host.slice_ns;
@@ -188,10 +286,8 @@ static __always_inline void pick(struct pvs_scx_cpu *c, struct pvs_scx_llc *llc,
 	has_own = first_in(DSQ_CPU + cpu, cpu, &own);
 	has_shared = first_in(DSQ_LLC + llc_of(cpu), cpu, &shared);
 	if (prev) {
-		stays = pvs_stays(prev);
-		going = prev->scx.dsq_vtime +
-			charge(prev->se.sum_exec_runtime - c->began,
-			       prev->scx.weight);
+		stays = queues_by_cpu(prev);
+		going = vtime_now(c, prev);
 	}
 	if (!(has_own || (prev && stays)) || !(has_shared || (prev && !stays)))
 		c->offset = llc->clock - c->clock;
@@ -213,11 +309,10 @@ static __always_inline void pick(struct pvs_scx_cpu *c, struct pvs_scx_llc *llc,
 		return;
 	}
 	if (has_own && !(has_shared && before(shared, own)) &&
-	    pvs_move_to_local(DSQ_CPU + cpu))
+	    take_own(c, cpu, queued))
 		return;
-	if (take_shared(llc_of(cpu)))
-		return;
-	pvs_move_to_local(DSQ_CPU + cpu);
+	if (!take_shared(llc_of(cpu)))
+		pvs_move_to_local(DSQ_CPU + cpu);
 }
 
 #endif /* PVSCHED_SCX_QUEUES_H */

@@ -3,19 +3,22 @@
  * pvsched's scheduler: all fair tasks of the host, by sched_ext.
  *
  * Ordinary tasks share CPUs by weighted virtual time: run time divided by
- * weight; who has least runs next, for a slice. Tasks that may run on several
+ * weight, in which the weights of cgroups are (groups.h); who has least runs
+ * next, for a slice. Tasks that may run on several
  * CPUs wait in one queue for each last-level cache, others in one of their
  * CPU's. Each queue has a clock, the largest virtual time that was put on a
  * CPU from it: who was away comes back at most a slice behind it. A CPU picks
  * between its two queues and the task that it has by virtual time, too; the
  * clocks are set equal while there is nothing to choose. A task that wakes goes
  * straight to an idle CPU, where the kernel finds one: same core, cache, node;
- * else it preempts what it is far enough behind.
+ * else it preempts what it is far enough behind. Who has waited for long is
+ * next whatever its weight.
  *
  * A vCPU whose policy boosts it (the decision in its mailbox) goes to an idle
  * CPU of those, else it preempts what runs, else (a boosted vCPU runs there,
- * too) it is the next in its queue. It is charged like any other. One that is
- * raised while it waits, or lowered while it runs: scx_effect.h.
+ * too) it is the next in its queue. What it runs boosted is not charged. One
+ * that is raised while it waits, or lowered while it runs: scx_effect.h. One
+ * that prefers CPUs: preferred.h.
  *
  * Real-time and deadline tasks are other classes, above this one.
  */
@@ -25,6 +28,8 @@
 #include <bpf/bpf_tracing.h>
 
 #include "maps.h"
+#include "scx/placing.h"
+#include "scx/preferred.h"
 #include "scx/queues.h"
 #include "scx/vcpu.h"
 
@@ -32,58 +37,33 @@ char LICENSE[] SEC("license") = "GPL";
 
 /* --- waiting -------------------------------------------------------------- */
 
-/* A CPU near `cpu` that p, so urgent, may preempt, or -1. */
-static __always_inline __s32 victim(struct task_struct *p, __u32 cpu,
-				    bool stays, __u32 urgency)
-{
-	struct pvs_scx_cpu *c = cpu_record(cpu);
-	__u32 i, other = cpu;
-
-	if (c && !c->taken && *(volatile __u32 *)&c->boosted < urgency)
-		return cpu;
-	for (i = 1; !stays && i < host.cpus && i < 64; i++) {
-		if (++other >= host.cpus)
-			other = 0;
-		c = cpu_record(other);
-		if (c && !c->taken && llc_of(other) == llc_of(cpu) &&
-		    *(volatile __u32 *)&c->boosted < urgency &&
-		    pvs_may_run(p, other))
-			return other;
-	}
-	return -1;
-}
-
 SEC("struct_ops/select_cpu")
 __s32 BPF_PROG(pvs_select_cpu, struct task_struct *p, __s32 prev_cpu,
 	       __u64 wake_flags)
 {
-	struct pvs_scx_llc *llc;
-	bool is_idle = 0;
-	__s32 cpu, other;
-	__u32 urgency;
+	bool is_idle = 0, known;
+	__s32 cpu = -1, other;
+	__u32 urgency, index;
 
-	cpu = scx_bpf_select_cpu_dfl(p, prev_cpu, wake_flags, &is_idle);
+	known = vcpu_known(p) && vcpu_index(p, &index);
+	if (known)
+		cpu = preferred_cpu(p, index, prev_cpu, &is_idle);
+	if (cpu >= 0 && !is_idle)
+		return cpu; /* the rest is enqueue()'s */
+	if (cpu < 0)
+		cpu = scx_bpf_select_cpu_dfl(p, prev_cpu, wake_flags, &is_idle);
 	if (is_idle) {
-		/* Nobody else wants that CPU: what it owes is forgotten, so
-		 * that its time does not drive the clock. */
-		llc = llc_record(cpu);
-		if (llc && before(llc->clock, p->scx.dsq_vtime) &&
-		    p->nr_cpus_allowed > 1)
-			pvs_set_vtime(p, llc->clock);
-		pvs_insert(p, SCX_DSQ_LOCAL, host.slice_ns, 0);
+		insert_idle(p, cpu);
 		return cpu;
 	}
-	if (!vcpu_known(p)) {
+	if (!known) {
 		/* The waker is about to sleep, and nobody else waits. */
 		if ((wake_flags & PVS_WAKE(SCX_WAKE_SYNC)) &&
-		    cpu == (__s32)bpf_get_smp_processor_id() &&
-		    !scx_bpf_dsq_nr_queued(DSQ_LLC + llc_of(cpu)) &&
-		    !scx_bpf_dsq_nr_queued(DSQ_CPU + cpu) &&
-		    !scx_bpf_dsq_nr_queued(SCX_DSQ_LOCAL_ON | (__u32)cpu))
-			pvs_insert(p, SCX_DSQ_LOCAL, host.slice_ns, 0);
+		    cpu == (__s32)bpf_get_smp_processor_id() && alone(cpu))
+			insert_idle(p, cpu);
 		return cpu;
 	}
-	urgency = pvs_scx_urgency(vcpu_decision(p, cpu));
+	urgency = pvs_scx_urgency(vcpu_decision(index, cpu));
 	if (!urgency)
 		return cpu;
 	other = victim(p, cpu, 0, urgency);
@@ -94,41 +74,47 @@ __s32 BPF_PROG(pvs_select_cpu, struct task_struct *p, __s32 prev_cpu,
 	return other;
 }
 
-/* Queues a boosted vCPU; preempts where it may. */
-static __always_inline void enqueue_boosted(struct task_struct *p, __u32 cpu,
-					    bool stays, __u32 urgency,
-					    __u64 flags, __u64 dsq, __u64 clock)
-{
-	__s32 other = victim(p, cpu, stays, urgency);
-
-	if (other >= 0) {
-		pvs_insert(p, SCX_DSQ_LOCAL_ON | (__u32)other, host.slice_ns,
-			   flags | PVS_ENQ(SCX_ENQ_PREEMPT) |
-				   PVS_ENQ(SCX_ENQ_HEAD));
-		return;
-	}
-	vcpu_goes_ahead(p, limited(p, clock, flags));
-	pvs_insert_vtime(p, dsq, host.slice_ns, clock - 2 * AHEAD_NS - urgency,
-			 flags);
-}
-
 SEC("struct_ops/enqueue")
 int BPF_PROG(pvs_enqueue, struct task_struct *p, __u64 flags)
 {
-	__u32 cpu = scx_bpf_task_cpu(p), urgency;
+	__u32 cpu = scx_bpf_task_cpu(p), urgency, index;
 	struct pvs_scx_cpu *c = cpu_record(cpu);
 	struct pvs_scx_llc *llc = llc_record(cpu);
-	bool stays = pvs_stays(p);
+	bool stays = pvs_stays(p), known, is_idle;
+	struct pvs_scx_place *place;
 	__u64 dsq, clock, vtime;
-	__s32 idle;
+	bool preempts = 0;
+	__s32 other = -1;
+	__s64 ahead;
 
 	if (!c || !llc)
 		return 0;
+	known = vcpu_known(p) && vcpu_index(p, &index);
+	if (known) {
+		place = bpf_map_lookup_elem(&scx_places, &index);
+		if (!place)
+			return 0;
+		vcpu_comes_back(p, place);
+		if (!stays)
+			other = preferred_cpu(p, index, cpu, &is_idle);
+		vcpu_counts(p, place, other == (__s32)cpu, c->offset);
+		if (other >= 0 && other != (__s32)cpu) {
+			/* Its turn there: it queues when that is over. */
+			if (pvs_scx_urgency(vcpu_decision(index, other)))
+				flags |= PVS_ENQ(SCX_ENQ_PREEMPT) |
+					 PVS_ENQ(SCX_ENQ_HEAD);
+			pvs_insert(p, SCX_DSQ_LOCAL_ON | (__u32)other,
+				   host.slice_ns, flags);
+			return 0;
+		}
+		stays |= other >= 0;
+	}
 	dsq = stays ? DSQ_CPU + cpu : DSQ_LLC + llc_of(cpu);
 	clock = stays ? c->clock : llc->clock;
-	if (vcpu_known(p)) {
-		urgency = pvs_scx_urgency(vcpu_decision(p, cpu));
+	if (known) {
+		urgency = pvs_scx_urgency(vcpu_decision(index, cpu));
 		if (urgency) {
+			c->own |= stays;
 			enqueue_boosted(p, cpu, stays, urgency, flags, dsq,
 					clock);
 			return 0;
@@ -142,16 +128,29 @@ int BPF_PROG(pvs_enqueue, struct task_struct *p, __u64 flags)
 		return 0;
 	}
 	vtime = limited(p, clock, flags);
+	if (flags & PVS_ENQ(SCX_ENQ_WAKEUP)) {
+		ahead = lead(c, vtime + (stays ? c->offset : 0), &preempts);
+		/* Nobody else waits, and it is due before the current task has
+		 * had another slice: no need to choose. */
+		if (stays && alone(cpu) &&
+		    ahead + (__s64)charge(host.slice_ns, c->weight) > 0) {
+			if (preempts)
+				flags |= PVS_ENQ(SCX_ENQ_PREEMPT);
+			pvs_set_vtime(p, vtime);
+			pvs_insert(p, SCX_DSQ_LOCAL, host.slice_ns, flags);
+			return 0;
+		}
+	}
+	c->own |= stays;
 	pvs_insert_vtime(p, dsq, host.slice_ns, vtime, flags);
-	if ((flags & PVS_ENQ(SCX_ENQ_WAKEUP)) &&
-	    overtakes(c, vtime + (stays ? c->offset : 0))) {
+	if (preempts) {
 		scx_bpf_kick_cpu(cpu, SCX_KICK_PREEMPT);
 		return 0;
 	}
 	if (!stays && !pvs_cpu_selected(flags)) {
-		idle = scx_bpf_pick_idle_cpu(p->cpus_ptr, 0);
-		if (idle >= 0)
-			scx_bpf_kick_cpu(idle, SCX_KICK_IDLE);
+		other = scx_bpf_pick_idle_cpu(p->cpus_ptr, 0);
+		if (other >= 0)
+			scx_bpf_kick_cpu(other, SCX_KICK_IDLE);
 	}
 	return 0;
 }
@@ -163,32 +162,39 @@ int BPF_PROG(pvs_dispatch, __s32 cpu, struct task_struct *prev)
 {
 	struct pvs_scx_cpu *c = cpu_record(cpu);
 	struct pvs_scx_llc *llc = llc_record(cpu);
-	bool own, shared;
 	__u32 yielded;
+	bool shared;
+	__s32 own;
 
 	if (!c || !llc)
 		return 0;
+	yielded = c->yielded;
+	c->yielded = 0;
 	if (*(volatile __u32 *)&c->urgent) {
 		__sync_lock_test_and_set(&c->urgent, 0);
 		if (take_raised(c, DSQ_CPU + cpu, cpu) ||
 		    take_raised(c, DSQ_LLC + llc_of(cpu), cpu))
 			return 0;
 	}
-	yielded = c->yielded;
-	c->yielded = 0;
+	if (take_longest(c, cpu))
+		return 0;
 	if (prev && (!(prev->scx.flags & SCX_TASK_QUEUED) || yielded))
 		prev = 0;
-	own = scx_bpf_dsq_nr_queued(DSQ_CPU + cpu) > 0;
-	shared = scx_bpf_dsq_nr_queued(DSQ_LLC + llc_of(cpu)) > 0;
-	if (own + shared + !!prev > 1) {
-		pick(c, llc, cpu, prev);
+	if (prev && vcpu_known(prev) && vcpu_is_lowered(prev, c))
+		bound_lag(prev, queues_by_cpu(prev) ? c->clock : llc->clock);
+	own = c->own ? scx_bpf_dsq_nr_queued(DSQ_CPU + cpu) : 0;
+	c->own = own > 0;
+	shared = (own > 0 || prev) &&
+		 scx_bpf_dsq_nr_queued(DSQ_LLC + llc_of(cpu)) > 0;
+	if ((own > 0) + shared + !!prev > 1) {
+		pick(c, llc, cpu, own, prev);
 		return 0;
 	}
 	c->offset = llc->clock - c->clock;
 	if (prev)
 		goes_on(c, llc, prev);
-	else if (own)
-		pvs_move_to_local(DSQ_CPU + cpu);
+	else if (own > 0)
+		take_own(c, cpu, own);
 	else
 		take_shared(llc_of(cpu));
 	return 0;
@@ -196,30 +202,55 @@ int BPF_PROG(pvs_dispatch, __s32 cpu, struct task_struct *prev)
 
 /* --- running -------------------------------------------------------------- */
 
+SEC("struct_ops/runnable")
+int BPF_PROG(pvs_runnable, struct task_struct *p, __u64 flags)
+{
+	group_counts(p, p->scx.weight);
+	return 0;
+}
+
+SEC("struct_ops/quiescent")
+int BPF_PROG(pvs_quiescent, struct task_struct *p, __u64 flags)
+{
+	group_counts(p, -(__s64)p->scx.weight);
+	return 0;
+}
+
 SEC("struct_ops/running")
 int BPF_PROG(pvs_running, struct task_struct *p)
 {
 	__u32 cpu = scx_bpf_task_cpu(p);
 	struct pvs_scx_cpu *c = cpu_record(cpu);
 	struct pvs_scx_llc *llc = llc_record(cpu);
-	__u64 vtime;
-	bool stays;
+	bool stays = p->nr_cpus_allowed == 1;
+	__u64 vtime, *clock;
+	bool rescued;
 
 	if (!c || !llc)
 		return 0;
 	c->taken = 0;
 	c->began = p->se.sum_exec_runtime;
 	c->since = pvs_now();
-	if (vcpu_known(p))
+	if (vcpu_known(p)) {
 		vcpu_runs(p, c, cpu);
+		stays |= vcpu_by_cpu(p);
+	}
+	clock = stays ? &c->clock : &llc->clock;
+	if (before(p->scx.dsq_vtime, *clock - BEHIND_SLICES * host.slice_ns))
+		bound_lag(p, *clock);
 	vtime = p->scx.dsq_vtime;
-	stays = p->nr_cpus_allowed == 1;
 	c->vtime = vtime + (stays ? c->offset : 0);
-	c->weight = p->scx.weight;
+	c->weight = effective_weight(p);
+	/* The kernel's own, where it did not ask. */
+	if (p->scx.slice > host.slice_ns)
+		pvs_set_slice(p, host.slice_ns);
+	rescued = c->rescued;
+	c->rescued = 0;
 	/* Of these it need not be the turn. */
-	if (c->boosted || (stays && (p->flags & PF_KTHREAD)))
+	if (c->boosted || rescued || (stays && (p->flags & PF_KTHREAD)) ||
+	    pvs_not_asked_for(p))
 		return 0;
-	advance(stays ? &c->clock : &llc->clock, vtime);
+	advance(clock, vtime);
 	return 0;
 }
 
@@ -227,17 +258,20 @@ SEC("struct_ops/stopping")
 int BPF_PROG(pvs_stopping, struct task_struct *p, bool runnable)
 {
 	struct pvs_scx_cpu *c = cpu_record(scx_bpf_task_cpu(p));
-	__u32 weight = p->scx.weight;
-	__u64 ran;
+	struct pvs_scx_place *place = 0;
+	__u32 index;
 
 	if (!c)
 		return 0;
-	ran = p->se.sum_exec_runtime - c->began;
+	if (vcpu_known(p)) {
+		place = vcpu_place(p, &index);
+		*(volatile __u32 *)&c->boosted = 0;
+	}
+	pvs_set_vtime(p, vtime_now(c, p));
+	if (place)
+		vcpu_counts(p, place, 0, c->offset);
 	c->began = p->se.sum_exec_runtime;
 	c->weight = 0;
-	if (vcpu_known(p))
-		weight = vcpu_stops(p, c, weight);
-	pvs_set_vtime(p, p->scx.dsq_vtime + charge(ran, weight));
 	return 0;
 }
 
@@ -281,16 +315,30 @@ int BPF_PROG(pvs_cpu_release, __s32 cpu, struct scx_cpu_release_args *args)
 }
 
 /* Without these the kernel ends the scheduler when a CPU comes or goes. What
- * waits at one that has gone is taken by others, or moved by the kernel. */
+ * waits at one that goes is handed to the kernel, which finds it another. */
 SEC("struct_ops/cpu_online")
 int BPF_PROG(pvs_cpu_online, __s32 cpu)
 {
+	struct pvs_scx_cpu *c = cpu_record(cpu);
+
+	if (c)
+		c->gone = 0;
 	return 0;
 }
 
 SEC("struct_ops/cpu_offline")
 int BPF_PROG(pvs_cpu_offline, __s32 cpu)
 {
+	struct pvs_scx_cpu *c = cpu_record(cpu);
+	struct bpf_iter_scx_dsq it;
+	struct task_struct *p;
+
+	if (c)
+		c->gone = 1;
+	if (!bpf_iter_scx_dsq_new(&it, DSQ_CPU + cpu, 0))
+		while ((p = bpf_iter_scx_dsq_next(&it)))
+			pvs_move(&it, p, SCX_DSQ_LOCAL_ON | (__u32)cpu, 0);
+	bpf_iter_scx_dsq_destroy(&it);
 	return 0;
 }
 
@@ -298,6 +346,7 @@ int BPF_PROG(pvs_cpu_offline, __s32 cpu)
 static int fresh_cpu(void *map, __u32 *cpu, struct pvs_scx_cpu *c, void *none)
 {
 	__builtin_memset(c, 0, sizeof(*c));
+	c->look = pvs_now() >> LOOK_SHIFT;
 	c->llc = llc_of(*cpu);
 	return *cpu + 1 >= host.cpus;
 }
@@ -306,18 +355,36 @@ static int fresh_place(void *map, __u32 *index, struct pvs_scx_place *place,
 		       void *none)
 {
 	place->ahead = 0;
+	place->by_cpu = 0;
+	return 0;
+}
+
+static int fresh_group(void *map, __u32 *id, struct pvs_scx_group *g,
+		       void *none)
+{
+	g->wants = 0;
+	g->given = 0;
 	return 0;
 }
 
 SEC("struct_ops/init")
 __s32 BPF_PROG(pvs_init)
 {
+	const struct cpumask *online = scx_bpf_get_online_cpumask();
 	struct pvs_scx_report *report;
+	struct pvs_scx_cpu *c;
 	__u32 i, zero = 0;
 	__s32 err;
 
 	bpf_for_each_map_elem(&scx_cpus, fresh_cpu, 0, 0);
 	bpf_for_each_map_elem(&scx_places, fresh_place, 0, 0);
+	bpf_for_each_map_elem(&scx_groups, fresh_group, 0, 0);
+	for (i = 0; i < host.cpus && i < PVS_SCX_CPUS; i++) {
+		c = cpu_record(i);
+		if (c)
+			c->gone = !bpf_cpumask_test_cpu(i, online);
+	}
+	scx_bpf_put_cpumask(online);
 	for (i = 0; i < host.cpus && i < PVS_SCX_CPUS; i++) {
 		err = scx_bpf_create_dsq(DSQ_CPU + i, -1);
 		if (err)
@@ -359,8 +426,10 @@ struct sched_ext_ops pvsched = {
 	.select_cpu = (void *)pvs_select_cpu,
 	.enqueue = (void *)pvs_enqueue,
 	.dispatch = (void *)pvs_dispatch,
+	.runnable = (void *)pvs_runnable,
 	.running = (void *)pvs_running,
 	.stopping = (void *)pvs_stopping,
+	.quiescent = (void *)pvs_quiescent,
 	.yield = (void *)pvs_yield,
 	.enable = (void *)pvs_enable,
 	.cpu_release = (void *)pvs_cpu_release,

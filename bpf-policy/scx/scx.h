@@ -12,13 +12,21 @@
 #define PVS_SCX_NAME "pvsched"
 #define PVS_SCX_CPUS 1024
 #define PVS_SCX_LLCS 64
-#define PVS_SCX_SLICE_NS 3000000ull
+#define PVS_SCX_GROUPS 4096 /* cgroups whose weights are followed */
+#define PVS_SCX_LEVELS 8    /* levels of them, below the root */
+#define PVS_SCX_DEEPEST 24  /* more levels, at most, at which a task may be */
+
+/* Effective weights: a task of nice 0 in the root has 100 units. */
+#define PVS_SCX_UNIT 1024u
+#define PVS_SCX_LEAST (PVS_SCX_UNIT / 16)
+#define PVS_SCX_MOST (100000 * PVS_SCX_UNIT)
 
 /* Constants of one load, .rodata.scx, set before loading. */
 struct pvs_scx_host {
 	__u64 slice_ns;
-	__u32 cpus;		   /* possible ones, at most PVS_SCX_CPUS */
-	__u32 llcs;		   /* last-level caches, at least 1 */
+	__u64 longest_wait; /* jiffies; who has waited for longer is next */
+	__u32 cpus;	    /* possible ones, at most PVS_SCX_CPUS */
+	__u32 llcs;	    /* last-level caches, at least 1 */
 	__u8 llc_of[PVS_SCX_CPUS]; /* of each CPU, below `llcs` */
 };
 
@@ -30,13 +38,18 @@ struct pvs_scx_cpu {
 	__u64 began;   /* sum_exec_runtime of the current task when put on */
 	__u64 vtime;   /* of the current task then, by the LLC's clock */
 	__u64 since;   /* when that was, ns */
-	__u32 weight;  /* of the current task; 0: it is not ours */
+	__u32 weight;  /* effective, of the current task; 0: it is not ours */
 	__u32 boosted; /* pvs_scx_urgency() of the current task */
 	__u32 urgent;  /* a vCPU that waits here has been raised */
-	__u32 llc;
-	__u16 yielded; /* the current task has called sched_yield() */
-	__u16 taken;   /* by a real-time or deadline task */
-	__u32 pad;
+	__u8 llc;
+	__u8 yielded; /* the current task has called sched_yield() */
+	__u8 taken;   /* by a real-time or deadline task */
+	__u8 gone;    /* it is offline */
+	__u32 look;   /* when it next looks for who has waited long, 2^20 ns */
+	__u8 turns;   /* dispatches since it has looked at the clock for that */
+	__u8 own;     /* its own queue may hold somebody */
+	__u8 rescued; /* who is put on next has waited long: it is not its turn */
+	__u8 pad;
 };
 
 /* One per last-level cache. */
@@ -47,9 +60,19 @@ struct pvs_scx_llc {
 
 /* One per vCPU, by the index of its mailbox. */
 struct pvs_scx_place {
-	__u32 cpu;   /* where it was queued or put on last */
-	__u32 ahead; /* it is queued before its virtual time, which is: */
+	__u32 cpu;     /* where it was queued or put on last */
+	__u8 ahead;    /* it is queued before its virtual time, which is: */
+	__u8 by_cpu;   /* that time is by its CPU's clock: it prefers CPUs */
+	__u8 favoured; /* its run time is not charged: it was put on boosted */
+	__u8 pad;
 	__u64 vtime;
+};
+
+/* One per cgroup, by its id in the cpu controller; see groups.h. */
+struct pvs_scx_group {
+	__s64 wants; /* weights of what is runnable in it */
+	__s64 given; /* its own, where it counts for the group above it */
+	__u64 pad[6];
 };
 
 /* One in all; pvschedd has it mapped. */

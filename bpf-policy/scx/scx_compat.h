@@ -57,8 +57,10 @@ struct sched_ext_ops {
 	__s32 (*select_cpu)(struct task_struct *p, __s32 prev_cpu, __u64 flags);
 	void (*enqueue)(struct task_struct *p, __u64 flags);
 	void (*dispatch)(__s32 cpu, struct task_struct *prev);
+	void (*runnable)(struct task_struct *p, __u64 flags);
 	void (*running)(struct task_struct *p);
 	void (*stopping)(struct task_struct *p, bool runnable);
+	void (*quiescent)(struct task_struct *p, __u64 flags);
 	bool (*yield)(struct task_struct *from, struct task_struct *to);
 	void (*enable)(struct task_struct *p);
 	void (*cpu_release)(__s32 cpu, struct scx_cpu_release_args *args);
@@ -104,6 +106,9 @@ extern __s32 scx_bpf_select_cpu_dfl(struct task_struct *p, __s32 prev_cpu,
 				    __u64 wake_flags, bool *is_idle) PVS_KFUNC;
 extern __s32 scx_bpf_pick_idle_cpu(const struct cpumask *allowed,
 				   __u64 flags) PVS_KFUNC;
+extern bool scx_bpf_test_and_clear_cpu_idle(__s32 cpu) PVS_KFUNC;
+extern const struct cpumask *scx_bpf_get_online_cpumask(void) PVS_KFUNC;
+extern void scx_bpf_put_cpumask(const struct cpumask *cpumask) PVS_KFUNC;
 extern bool bpf_cpumask_test_cpu(__u32 cpu,
 				 const struct cpumask *cpumask) PVS_KFUNC;
 extern int bpf_iter_scx_dsq_new(struct bpf_iter_scx_dsq *it, __u64 dsq,
@@ -214,11 +219,34 @@ static __always_inline bool pvs_stays(struct task_struct *p)
 	return p->migration_disabled;
 }
 
+/* Whether the kernel may have queued p without asking: since 6.14 it does so
+ * with one that must not migrate. */
+static __always_inline bool pvs_not_asked_for(struct task_struct *p)
+{
+	return bpf_core_field_exists(p->migration_disabled) &&
+	       p->migration_disabled;
+}
+
 /* The type is asked for so that clang describes it in full: libbpf compares. */
 static __always_inline bool pvs_may_run(struct task_struct *p, __u32 cpu)
 {
 	return bpf_core_type_exists(struct cpumask) &&
 	       bpf_cpumask_test_cpu(cpu, p->cpus_ptr);
+}
+
+/* The group of p's that has a weight; 0 in kernels without. */
+static __always_inline struct task_group *pvs_task_group(struct task_struct *p)
+{
+	if (!bpf_core_field_exists(p->sched_task_group) ||
+	    !bpf_core_field_exists(struct task_group, shares))
+		return 0;
+	return p->sched_task_group;
+}
+
+/* For how long p has waited, in jiffies, as the kernel's watchdog counts. */
+static __always_inline __u64 pvs_waited(struct task_struct *p)
+{
+	return bpf_jiffies64() - p->scx.runnable_at;
 }
 
 /* Whether select_cpu() has been asked for this enqueue(). */

@@ -61,24 +61,30 @@ static __always_inline void pvs_scx_elsewhere(struct pvs_scx_cpu *c, __u32 cpu,
 }
 
 /*
- * The decision of vCPU `index`, which is in `run` (enum pvs_run), has changed
- * from body `from` to `to`, and its mailbox says so already, by a full barrier.
+ * The decision of vCPU `index`, which was in `before` and is in `run` (enum
+ * pvs_run), has changed from body `from`, and its mailbox says to what, by a full
+ * barrier before this.
  *
  * Raised while it waits: the CPU where it was queued looks for it before all
  * others, at once unless what it runs is as urgent; then another does. Queued
  * at this very moment: `place->cpu` is stored before the mailbox is read there,
  * and read after it was written here, so one side sees the other.
+ * Woken: it is queued next, and the mailbox is read then.
  * Lowered while it runs: the CPU lets it go on only if it is its turn.
  *
  * A global function: the verifier follows it once.
  */
-__attribute__((noinline)) int pvs_scx_effect(__u32 index, __u32 run, __u32 from,
-					     __u32 to)
+__attribute__((noinline)) int pvs_scx_effect(__u32 index, __u32 before,
+					     __u32 run, __u32 from)
 {
-	__u32 was = pvs_scx_urgency(from), is = pvs_scx_urgency(to), cpu;
+	struct pvs_mailbox *box = bpf_map_lookup_elem(&mailboxes, &index);
+	__u32 was = pvs_scx_urgency(from), is, cpu;
 	struct pvs_scx_place *place;
 	struct pvs_scx_cpu *c;
 
+	if (!box)
+		return 0;
+	is = pvs_scx_urgency(*(volatile __u64 *)&box->decision);
 	if (was == is || !pvs_scx_on())
 		return 0;
 	place = bpf_map_lookup_elem(&scx_places, &index);
@@ -88,7 +94,7 @@ __attribute__((noinline)) int pvs_scx_effect(__u32 index, __u32 run, __u32 from,
 	c = bpf_map_lookup_elem(&scx_cpus, &cpu);
 	if (!c)
 		return 0;
-	if (is > was && run == PVS_RUN_WAITING) {
+	if (is > was && run == PVS_RUN_WAITING && before != PVS_RUN_SLEEPING) {
 		if (!pvs_scx_preempt(c, cpu, is))
 			pvs_scx_elsewhere(c, cpu, is);
 	} else if (is < was && run == PVS_RUN_RUNNING) {

@@ -39,21 +39,13 @@ static __always_inline __u32 vcpu_body(__u32 index)
 	return *(volatile __u64 *)&box->decision & PVS_DECISION_BODY;
 }
 
-/* The decision of p, which queues on `cpu`; 0 if it is no vCPU. */
-static __always_inline __u32 vcpu_decision(struct task_struct *p, __u32 cpu)
+/* The decision of vCPU `index`, which queues on `cpu`. */
+static __always_inline __u32 vcpu_decision(__u32 index, __u32 cpu)
 {
-	struct pvs_scx_place *place;
-	__u32 index;
+	struct pvs_scx_place *place = bpf_map_lookup_elem(&scx_places, &index);
 
-	if (!vcpu_index(p, &index))
-		return 0;
-	place = bpf_map_lookup_elem(&scx_places, &index);
 	if (!place)
 		return 0;
-	if (place->ahead) { /* and did not run since */
-		place->ahead = 0;
-		pvs_set_vtime(p, place->vtime);
-	}
 	__sync_lock_test_and_set(&place->cpu, cpu); /* a barrier */
 	return vcpu_body(index);
 }
@@ -72,6 +64,37 @@ static __always_inline struct pvs_scx_place *vcpu_place(struct task_struct *p,
 {
 	return vcpu_index(p, index) ? bpf_map_lookup_elem(&scx_places, index) :
 				      0;
+}
+
+/* If p queued before all others and has not run since, its own virtual time is
+ * its again. */
+static __always_inline void vcpu_comes_back(struct task_struct *p,
+					    struct pvs_scx_place *place)
+{
+	if (!place->ahead)
+		return;
+	place->ahead = 0;
+	pvs_set_vtime(p, place->vtime);
+}
+
+/* Whether the virtual time of p is by the clock of the CPU where it is, which is
+ * `offset` behind the cache's, from now on. */
+static __always_inline void vcpu_counts(struct task_struct *p,
+					struct pvs_scx_place *place,
+					bool by_cpu, __u64 offset)
+{
+	if (place->by_cpu == by_cpu)
+		return;
+	place->by_cpu = by_cpu;
+	pvs_set_vtime(p, p->scx.dsq_vtime + (by_cpu ? -offset : offset));
+}
+
+static __always_inline bool vcpu_by_cpu(struct task_struct *p)
+{
+	__u32 index;
+	struct pvs_scx_place *place = vcpu_place(p, &index);
+
+	return place && place->by_cpu;
 }
 
 /* p queues before all others; its own virtual time is kept. */
@@ -95,11 +118,9 @@ static __always_inline void vcpu_runs(struct task_struct *p,
 	if (!place)
 		return;
 	place->cpu = cpu;
-	if (place->ahead) {
-		place->ahead = 0;
-		pvs_set_vtime(p, place->vtime);
-	}
+	vcpu_comes_back(p, place);
 	*(volatile __u32 *)&c->boosted = pvs_scx_urgency(vcpu_body(index));
+	place->favoured = c->boosted > 0;
 }
 
 /* scx.weight of nice 0 to 19, which is all that a decision to yield has; 32
@@ -109,20 +130,48 @@ static const volatile __u8 yield_weights[32] = {
 	100, 80, 64, 51, 41, 33, 27, 21, 17, 13, 11, 8, 7, 5, 4, 4, 3, 2, 2, 1,
 };
 
-/* The weight by which p is charged: one that yields is lighter. */
-static __always_inline __u32 vcpu_stops(struct task_struct *p,
-					struct pvs_scx_cpu *c, __u32 weight)
+/* Whether p, which is on a CPU, is charged for its run time, and by which
+ * weight: for one that yields that is less by so much. */
+static __always_inline bool vcpu_is_charged(struct task_struct *p,
+					    __u32 *weight)
 {
-	__u32 index, body, light;
+	__u32 index, body, light, own = p->scx.weight;
+	struct pvs_scx_place *place = vcpu_place(p, &index);
 
-	if (!vcpu_index(p, &index))
-		return weight;
-	*(volatile __u32 *)&c->boosted = 0;
+	if (!place)
+		return 1;
+	if (place->favoured)
+		return 0;
 	body = vcpu_body(index);
 	if (pvs_decision_class(body) != PVSCHED_CLASS_YIELD)
-		return weight;
+		return 1;
 	light = yield_weights[pvs_decision_nice(body) & 31];
-	return light && light < weight ? light : weight;
+	if (light && light < own)
+		*weight = (__u64)*weight * light / own;
+	if (*weight < PVS_SCX_LEAST)
+		*weight = PVS_SCX_LEAST;
+	return 1;
+}
+
+/* p, which has been on the CPU and would go on: where it has been lowered, it is
+ * charged from now on. */
+static __always_inline bool vcpu_is_lowered(struct task_struct *p,
+					    struct pvs_scx_cpu *c)
+{
+	__u32 index, urgency;
+	struct pvs_scx_place *place = vcpu_place(p, &index);
+
+	if (!place)
+		return 0;
+	/* Also if that came before it was seen running. */
+	urgency = pvs_scx_urgency(vcpu_body(index));
+	if (urgency < *(volatile __u32 *)&c->boosted)
+		*(volatile __u32 *)&c->boosted = urgency;
+	if (!place->favoured || c->boosted)
+		return 0;
+	c->began = p->se.sum_exec_runtime;
+	place->favoured = 0;
+	return 1;
 }
 
 #endif /* PVSCHED_SCX_VCPU_H */

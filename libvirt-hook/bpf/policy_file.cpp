@@ -154,7 +154,7 @@ Bytes PolicyFile::in_slot(unsigned slot) const {
     at = std::search(at, out.end(), name.begin(), name.end());
     if (at == out.end()) return out;
     at += static_cast<std::ptrdiff_t>(name.size());
-    if (at != out.end() && *at == 0) at[-1] = static_cast<std::uint8_t>('0' + slot);
+    if (at != out.end() && *at == 0) at[-1] = static_cast<std::uint8_t>("0123456789abcdef"[slot]);
   }
 }
 

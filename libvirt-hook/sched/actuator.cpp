@@ -213,6 +213,14 @@ void Actuator::look_again() {
   });
 }
 
+void Actuator::look_for_foreign() {
+  each_active([this](unsigned index) {
+    const BaselineEntry& entry = baselines_->entries[index];
+    SchedAttr now;
+    if (entry.intended == 0 && get_attr(entry.tid, now) == 0) foreign_[index] = !same_attr(now, entry.baseline);
+  });
+}
+
 // The scheduler has come or gone: by us, or ended by the kernel.
 void Actuator::follow_scheduler() {
   const bool now = policy_.in_scheduler();

@@ -36,6 +36,9 @@ class Actuator {
   /// Has the thread put entry `index` back to its baseline, waits for it, and frees the entry.
   void release(unsigned index);
 
+  /// While the scheduler carries decisions out: which threads have attributes of somebody else's, and so may not be
+  /// its.
+  void look_for_foreign();
   bool foreign(unsigned index) const { return foreign_[index]; }
   bool realtime() const { return realtime_; }
 

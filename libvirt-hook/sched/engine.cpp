@@ -204,6 +204,7 @@ Status EngineImpl::choose_actuator(const std::string& name) {
 }
 
 void EngineImpl::watch_actuator() {
+  if (policy_->in_scheduler()) actuator_->look_for_foreign();
   if (!scx_ended()) return;
   scx_reason_ = end_of(*scx_);
   scx_.reset();
@@ -338,7 +339,13 @@ Result<CpuSet> EngineImpl::place(VmId id, unsigned vcpu_id, const CpuSet& prefer
   auto it = vm.vcpus.find(vcpu_id);
   if (it == vm.vcpus.end()) return Error("there is no vCPU " + std::to_string(vcpu_id), ENOENT);
   policy_->set_preference(it->second.index, prefer);
-  return place_thread((*baselines_)->entries[it->second.index], prefer);
+  BaselineEntry& entry = (*baselines_)->entries[it->second.index];
+  if (!policy_->in_scheduler()) return place_thread(entry, prefer);
+  // The scheduler heeds the preference; what setattr did before it came is undone.
+  if (auto undone = place_thread(entry, {}); !undone) return undone;
+  CpuSet own;
+  if (int err = get_affinity(entry.tid, own)) return Error::system("thread " + std::to_string(entry.tid), err);
+  return prefer & own;
 }
 
 void EngineImpl::remove_vm(VmId id) {

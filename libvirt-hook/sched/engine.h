@@ -169,7 +169,8 @@ class Engine {
   /// The administrator's choice, in force at once; it also tries the scheduler anew after that has ended. Errors: no
   /// such actuator; why the scheduler is not had, `setattr` is in force then.
   virtual Status choose_actuator(const std::string& name) = 0;
-  /// Lets go of a scheduler that the kernel has ended; `setattr` has taken over by itself. Called now and then.
+  /// Lets go of a scheduler that the kernel has ended; `setattr` has taken over by itself. While it is in force, finds
+  /// the threads that an administrator has taken out of its reach. Called now and then.
   virtual void watch_actuator() = 0;
   virtual Result<VmStatus> status(VmId vm) const = 0;
 };

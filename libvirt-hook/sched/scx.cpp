@@ -2,8 +2,10 @@
 #include "sched/scx.h"
 
 #include <algorithm>
+#include <bit>
 #include <cerrno>
 #include <cstring>
+#include <ctime>
 #include <filesystem>
 #include <fstream>
 
@@ -22,6 +24,12 @@ namespace fs = std::filesystem;
 constexpr std::uint32_t kMapIsLinked = 1U << 13;  // BPF_F_LINK
 constexpr auto kStructOps = static_cast<bpf_attach_type>(44);  // BPF_STRUCT_OPS
 constexpr std::uint32_t kSleepable = 1U << 4;  // BPF_F_SLEEPABLE
+
+// The kernel's watchdog ends a scheduler under which a task waits for 10 s (the scheduler's timeout_ms).
+constexpr std::uint64_t kLongestWaitNs = 4000000000;
+
+// As long as the kernel's own scheduler lets a task run on so many CPUs (base_slice_ns): 0.7 to 2.8 ms.
+std::uint64_t slice_ns(unsigned cpus) { return 700000 * std::bit_width(std::min(cpus, 8U)); }
 
 std::string first_line(const fs::path& path) {
   std::ifstream file(path);
@@ -52,7 +60,10 @@ Result<pvs_scx_host> host_of(const ScxOptions& options) {
     return Error("the scheduler serves at most " + std::to_string(PVS_SCX_CPUS) + " CPUs, this host has " +
                  std::to_string(cpus));
   pvs_scx_host host{};
-  host.slice_ns = options.slice_ns ? options.slice_ns : PVS_SCX_SLICE_NS;
+  host.slice_ns = options.slice_ns ? options.slice_ns : slice_ns(cpus);
+  timespec tick{};
+  clock_getres(CLOCK_MONOTONIC_COARSE, &tick);
+  host.longest_wait = kLongestWaitNs / std::max<std::uint64_t>(1, tick.tv_nsec);
   host.cpus = cpus;
   std::map<std::string, unsigned> caches;
   for (unsigned cpu = 0; cpu < host.cpus; ++cpu) {

@@ -138,6 +138,25 @@ TEST(EngineScx, ended_by_the_administrator_setattr_serves_until_asked_again) {
   serve(vcpu);
 }
 
+TEST(EngineScx, what_an_administrator_has_taken_out_of_its_reach_is_told) {
+  if (without_sched_ext()) return;
+  Spinner vcpu(1), hog(1);
+  serve(vcpu);
+  auto foreign = [&] {
+    engine->watch_actuator();
+    return engine->status(vm)->vcpus[0].foreign;
+  };
+  CHECK_FALSE(foreign());
+  sched_param param{};
+  param.sched_priority = 1;
+  LONGS_EQUAL(0, sched_setscheduler(vcpu.pid(), SCHED_RR, &param));
+  CHECK(foreign());
+  param.sched_priority = 0;
+  LONGS_EQUAL(0, sched_setscheduler(vcpu.pid(), SCHED_OTHER, &param));
+  CHECK_FALSE(foreign());
+  CHECK(carries_on());
+}
+
 TEST(EngineScx, another_scheduler_is_left_alone) {
   if (without_sched_ext()) return;
   ScxOptions options;

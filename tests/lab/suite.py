@@ -15,7 +15,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from rig import DEVICE, LIMITS, check_well, rig_of as rig  # noqa: E402  (first: it sets the path)
 import scx_cases  # noqa: E402
+import scx_tasks  # noqa: E402
 from linux_guest import CMDLINE, DomainGuest, LinuxGuest  # noqa: E402
+from testbed.attr import policy  # noqa: E402
 from testbed.checks import check, main, say  # noqa: E402
 from testbed.domain import Domain  # noqa: E402
 from testbed.load import Hogs  # noqa: E402
@@ -109,7 +111,7 @@ def mirror(bench):
 
 def scheduled(tid):
     """Policy and real-time priority of a thread."""
-    return os.sched_getscheduler(tid), os.sched_getparam(tid).sched_priority
+    return policy(tid), os.sched_getparam(tid).sched_priority
 
 
 @contextlib.contextmanager
@@ -391,7 +393,8 @@ def arguments(parser):
 
 # What needs the lab's kernel as the host, with KVM, and of that what depends on the kernel; and what needs it in the
 # guest only.
-SETS = {"host": [sources, upgraded_while_running, gpa, mirror, domain, migration, *scx_cases.CASES],
+SETS = {"host": [sources, upgraded_while_running, gpa, mirror, domain, migration, *scx_cases.CASES,
+                 *scx_tasks.CASES],
         "older-host": [sources, upgraded_while_running, gpa],
         "guest": [selftest_bar, selftest_gpa, placement_bar, placement_gpa, loops_bar, loops_gpa, migration,
                   migration_gpa, save_and_restore]}
