@@ -334,7 +334,7 @@ __attribute__((noinline)) int evaluate(__u32 tid, __u32 ev)
 		__sync_lock_test_and_set(&v->busy, 0);
 	}
 	if (tell)
-		pvs_scx_effect(index, before, run, was);
+		pvs_scx_effect(index, ev | before << 8, run, was);
 	return other;
 }
 

@@ -62,7 +62,7 @@ static __always_inline __s64 group_settle(struct pvs_scx_group *g, __s64 weight)
 }
 
 /* The group that p counts in: its own, or the one above that of the lowest level
- * which is followed; 0: none. */
+ * which is followed; 0: none, or its root is out of sight. */
 static __always_inline struct task_group *group_of(struct task_struct *p)
 {
 	struct task_group *tg = pvs_task_group(p), *above = tg;
@@ -75,7 +75,7 @@ static __always_inline struct task_group *group_of(struct task_struct *p)
 		if (above)
 			tg = tg->parent;
 	}
-	return above ? 0 : tg;
+	return above && above->parent ? 0 : tg;
 }
 
 /* p's weight joins its group, or leaves it. */
@@ -107,6 +107,8 @@ static __always_inline __u32 effective_weight(struct task_struct *p)
 	__s64 wants, own, change = 0;
 	int level;
 
+	if (!tg && pvs_task_group(p))
+		return PVS_SCX_LEAST; /* or deep groups were a way out */
 	for (level = 0; level < PVS_SCX_LEVELS && tg; level++) {
 		up = tg->parent;
 		if (!up)

@@ -13,14 +13,13 @@ static __always_inline __s32 victim(struct task_struct *p, __u32 cpu,
 	struct pvs_scx_cpu *c = cpu_record(cpu);
 	__u32 i, other = cpu;
 
-	if (c && !c->taken && *(volatile __u32 *)&c->boosted < urgency)
+	if (gives_way(c, urgency) && pvs_may_run(p, cpu))
 		return cpu;
 	for (i = 1; !stays && i < host.cpus && i < 64; i++) {
 		if (++other >= host.cpus)
 			other = 0;
 		c = cpu_record(other);
-		if (c && !c->taken && llc_of(other) == llc_of(cpu) &&
-		    *(volatile __u32 *)&c->boosted < urgency &&
+		if (gives_way(c, urgency) && llc_of(other) == llc_of(cpu) &&
 		    pvs_may_run(p, other))
 			return other;
 	}
@@ -36,19 +35,20 @@ static __always_inline bool alone(__u32 cpu)
 	       !scx_bpf_dsq_nr_queued(DSQ_LLC + llc_of(cpu));
 }
 
-/* p goes to an idle CPU. Nobody else wants that: what it owes is forgotten, so
- * that its time does not drive the clock. */
+/* What p, which is put on a CPU of that cache out of its turn, owes is forgotten,
+ * so that its time does not drive the clock. */
+static __always_inline void forgive(struct task_struct *p,
+				    struct pvs_scx_llc *llc)
+{
+	if (llc && p->nr_cpus_allowed > 1 &&
+	    before(llc->clock, p->scx.dsq_vtime))
+		pvs_set_vtime(p, llc->clock);
+}
+
+/* p goes to an idle CPU: nobody else wants that. */
 static __always_inline void insert_idle(struct task_struct *p, __u32 cpu)
 {
-	struct pvs_scx_llc *llc = llc_record(cpu);
-	struct pvs_scx_cpu *c = cpu_record(cpu);
-	__u64 clock;
-
-	if (c && llc && p->nr_cpus_allowed > 1) {
-		clock = queues_by_cpu(p) ? c->clock : llc->clock;
-		if (before(clock, p->scx.dsq_vtime))
-			pvs_set_vtime(p, clock);
-	}
+	forgive(p, llc_record(cpu));
 	pvs_insert(p, SCX_DSQ_LOCAL, host.slice_ns, 0);
 }
 
@@ -57,6 +57,7 @@ static __always_inline void enqueue_boosted(struct task_struct *p, __u32 cpu,
 					    bool stays, __u32 urgency,
 					    __u64 flags, __u64 dsq, __u64 clock)
 {
+	struct pvs_scx_cpu *c = cpu_record(cpu);
 	__s32 other = victim(p, cpu, stays, urgency);
 
 	if (other >= 0) {
@@ -65,8 +66,10 @@ static __always_inline void enqueue_boosted(struct task_struct *p, __u32 cpu,
 				   PVS_ENQ(SCX_ENQ_HEAD));
 		return;
 	}
+	if (c)
+		c->rivals = 1;
 	vcpu_goes_ahead(p, limited(p, clock, flags));
-	pvs_insert_vtime(p, dsq, host.slice_ns, clock - 2 * AHEAD_NS - urgency,
+	pvs_insert_vtime(p, dsq, host.slice_ns, ahead_of(clock, urgency),
 			 flags);
 }
 

@@ -33,12 +33,12 @@ static long preferred_look(__u32 i, struct preferred_choice *choice)
 		choice->idle = cpu;
 		return 1;
 	}
-	if (c->taken)
+	/* Neither ours nor idle; or it is p that is being put off. */
+	if (!*(volatile __u32 *)&c->weight && i)
 		return 0;
 	if (choice->any < 0)
 		choice->any = cpu;
-	if (choice->gives_way < 0 &&
-	    *(volatile __u32 *)&c->boosted < choice->urgency)
+	if (choice->gives_way < 0 && gives_way(c, choice->urgency))
 		choice->gives_way = cpu;
 	return 0;
 }

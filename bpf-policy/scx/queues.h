@@ -25,6 +25,7 @@ const volatile struct pvs_scx_host host SEC(".rodata.scx");
 /* Behind its clock by more than this: before all others. No ordinary task is
  * allowed that far. */
 #define AHEAD_NS (1ull << 40)
+#define AHEAD_SHIFT 28 /* more than clocks move while somebody waits */
 
 #define BEHIND_SLICES 10
 /* Of a slice: so long has a task the CPU before one that wakes may preempt it,
@@ -44,6 +45,13 @@ static __always_inline bool before(__u64 a, __u64 b)
 	return (__s64)(a - b) < 0;
 }
 
+/* The virtual time by which a boosted vCPU comes before all others at `clock`,
+ * the more urgent first. */
+static __always_inline __u64 ahead_of(__u64 clock, __u32 urgency)
+{
+	return clock - 2 * AHEAD_NS - ((__u64)urgency << AHEAD_SHIFT);
+}
+
 static __always_inline __u32 llc_of(__u32 cpu)
 {
 	return host.llc_of[cpu & (PVS_SCX_CPUS - 1)];
@@ -52,6 +60,13 @@ static __always_inline __u32 llc_of(__u32 cpu)
 static __always_inline struct pvs_scx_cpu *cpu_record(__u32 cpu)
 {
 	return bpf_map_lookup_elem(&scx_cpus, &cpu);
+}
+
+/* Whether it runs a task of ours that is less urgent. */
+static __always_inline bool gives_way(struct pvs_scx_cpu *c, __u32 urgency)
+{
+	return c && !c->gone && *(volatile __u32 *)&c->weight &&
+	       *(volatile __u32 *)&c->boosted < urgency;
 }
 
 static __always_inline struct pvs_scx_llc *llc_record(__u32 cpu)
@@ -298,7 +313,8 @@ static __always_inline void pick(struct pvs_scx_cpu *c, struct pvs_scx_llc *llc,
 			own = least;
 		}
 	}
-	mine = c->boosted ? least - AHEAD_NS : going + (stays ? c->offset : 0);
+	mine = c->boosted ? ahead_of(least, c->boosted) :
+			    going + (stays ? c->offset : 0);
 	if (prev && !(has_own && before(own, mine)) &&
 	    !(has_shared && before(shared, mine))) {
 		if (!has_own && !has_shared)

@@ -95,14 +95,20 @@ int BPF_PROG(pvs_enqueue, struct task_struct *p, __u64 flags)
 		if (!place)
 			return 0;
 		vcpu_comes_back(p, place);
+		if (place->by_cpu && place->cpu != cpu) { /* moved */
+			place->by_cpu = 0;
+			pvs_set_vtime(p, llc->clock);
+		}
 		if (!stays)
 			other = preferred_cpu(p, index, cpu, &is_idle);
 		vcpu_counts(p, place, other == (__s32)cpu, c->offset);
 		if (other >= 0 && other != (__s32)cpu) {
 			/* Its turn there: it queues when that is over. */
-			if (pvs_scx_urgency(vcpu_decision(index, other)))
+			urgency = pvs_scx_urgency(vcpu_decision(index, other));
+			if (gives_way(cpu_record(other), urgency))
 				flags |= PVS_ENQ(SCX_ENQ_PREEMPT) |
 					 PVS_ENQ(SCX_ENQ_HEAD);
+			forgive(p, llc_record(other));
 			pvs_insert(p, SCX_DSQ_LOCAL_ON | (__u32)other,
 				   host.slice_ns, flags);
 			return 0;
@@ -131,9 +137,10 @@ int BPF_PROG(pvs_enqueue, struct task_struct *p, __u64 flags)
 	if (flags & PVS_ENQ(SCX_ENQ_WAKEUP)) {
 		ahead = lead(c, vtime + (stays ? c->offset : 0), &preempts);
 		/* Nobody else waits, and it is due before the current task has
-		 * had another slice: no need to choose. */
+		 * had two more slices (one that wakes is no farther behind its
+		 * clock than one): no need to choose. */
 		if (stays && alone(cpu) &&
-		    ahead + (__s64)charge(host.slice_ns, c->weight) > 0) {
+		    ahead + 2 * (__s64)charge(host.slice_ns, c->weight) > 0) {
 			if (preempts)
 				flags |= PVS_ENQ(SCX_ENQ_PREEMPT);
 			pvs_set_vtime(p, vtime);
@@ -180,7 +187,9 @@ int BPF_PROG(pvs_dispatch, __s32 cpu, struct task_struct *prev)
 		return 0;
 	if (prev && (!(prev->scx.flags & SCX_TASK_QUEUED) || yielded))
 		prev = 0;
-	if (prev && vcpu_known(prev) && vcpu_is_lowered(prev, c))
+	if (prev && !vcpu_known(prev))
+		*(volatile __u32 *)&c->boosted = 0;
+	else if (prev && vcpu_is_lowered(prev, c))
 		bound_lag(prev, queues_by_cpu(prev) ? c->clock : llc->clock);
 	own = c->own ? scx_bpf_dsq_nr_queued(DSQ_CPU + cpu) : 0;
 	c->own = own > 0;
@@ -228,7 +237,7 @@ int BPF_PROG(pvs_running, struct task_struct *p)
 
 	if (!c || !llc)
 		return 0;
-	c->taken = 0;
+	*(volatile __u32 *)&c->boosted = 0;
 	c->began = p->se.sum_exec_runtime;
 	c->since = pvs_now();
 	if (vcpu_known(p)) {
@@ -246,6 +255,8 @@ int BPF_PROG(pvs_running, struct task_struct *p)
 		pvs_set_slice(p, host.slice_ns);
 	rescued = c->rescued;
 	c->rescued = 0;
+	if (!c->boosted)
+		c->rivals = 0;
 	/* Of these it need not be the turn. */
 	if (c->boosted || rescued || (stays && (p->flags & PF_KTHREAD)) ||
 	    pvs_not_asked_for(p))
@@ -263,15 +274,15 @@ int BPF_PROG(pvs_stopping, struct task_struct *p, bool runnable)
 
 	if (!c)
 		return 0;
-	if (vcpu_known(p)) {
+	*(volatile __u32 *)&c->boosted = 0;
+	if (vcpu_known(p))
 		place = vcpu_place(p, &index);
-		*(volatile __u32 *)&c->boosted = 0;
-	}
 	pvs_set_vtime(p, vtime_now(c, p));
 	if (place)
 		vcpu_counts(p, place, 0, c->offset);
 	c->began = p->se.sum_exec_runtime;
-	c->weight = 0;
+	*(volatile __u32 *)&c->weight = 0;
+	c->yielded = 0;
 	return 0;
 }
 
@@ -294,7 +305,15 @@ int BPF_PROG(pvs_enable, struct task_struct *p)
 	__u32 cpu = scx_bpf_task_cpu(p);
 	struct pvs_scx_cpu *c = cpu_record(cpu);
 	struct pvs_scx_llc *llc = llc_record(cpu);
+	struct pvs_scx_place *place = 0;
+	__u32 index;
 
+	if (vcpu_known(p))
+		place = vcpu_place(p, &index);
+	if (place) {
+		place->ahead = 0;
+		place->by_cpu = 0;
+	}
 	if (c && llc)
 		pvs_set_vtime(p,
 			      p->nr_cpus_allowed == 1 ? c->clock : llc->clock);
@@ -306,16 +325,26 @@ int BPF_PROG(pvs_enable, struct task_struct *p)
 SEC("struct_ops/cpu_release")
 int BPF_PROG(pvs_cpu_release, __s32 cpu, struct scx_cpu_release_args *args)
 {
-	struct pvs_scx_cpu *c = cpu_record(cpu);
-
-	if (c)
-		c->taken = 1;
 	scx_bpf_reenqueue_local();
 	return 0;
 }
 
-/* Without these the kernel ends the scheduler when a CPU comes or goes. What
- * waits at one that goes is handed to the kernel, which finds it another. */
+/* What waits in a queue for a CPU that goes is handed to the kernel, which finds
+ * it another. */
+static __always_inline void hand_over(__u64 dsq, __s32 cpu)
+{
+	struct bpf_iter_scx_dsq it;
+	struct task_struct *p;
+
+	if (!bpf_iter_scx_dsq_new(&it, dsq, 0))
+		while ((p = bpf_iter_scx_dsq_next(&it)))
+			if (scx_bpf_task_cpu(p) == cpu)
+				pvs_move(&it, p, SCX_DSQ_LOCAL_ON | (__u32)cpu,
+					 0);
+	bpf_iter_scx_dsq_destroy(&it);
+}
+
+/* Without these the kernel ends the scheduler when a CPU comes or goes. */
 SEC("struct_ops/cpu_online")
 int BPF_PROG(pvs_cpu_online, __s32 cpu)
 {
@@ -330,15 +359,11 @@ SEC("struct_ops/cpu_offline")
 int BPF_PROG(pvs_cpu_offline, __s32 cpu)
 {
 	struct pvs_scx_cpu *c = cpu_record(cpu);
-	struct bpf_iter_scx_dsq it;
-	struct task_struct *p;
 
 	if (c)
 		c->gone = 1;
-	if (!bpf_iter_scx_dsq_new(&it, DSQ_CPU + cpu, 0))
-		while ((p = bpf_iter_scx_dsq_next(&it)))
-			pvs_move(&it, p, SCX_DSQ_LOCAL_ON | (__u32)cpu, 0);
-	bpf_iter_scx_dsq_destroy(&it);
+	hand_over(DSQ_CPU + cpu, cpu);
+	hand_over(DSQ_LLC + llc_of(cpu), cpu);
 	return 0;
 }
 

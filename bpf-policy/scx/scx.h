@@ -43,12 +43,12 @@ struct pvs_scx_cpu {
 	__u32 urgent;  /* a vCPU that waits here has been raised */
 	__u8 llc;
 	__u8 yielded; /* the current task has called sched_yield() */
-	__u8 taken;   /* by a real-time or deadline task */
 	__u8 gone;    /* it is offline */
 	__u32 look;   /* when it next looks for who has waited long, 2^20 ns */
 	__u8 turns;   /* dispatches since it has looked at the clock for that */
 	__u8 own;     /* its own queue may hold somebody */
 	__u8 rescued; /* who is put on next has waited long: it is not its turn */
+	__u8 rivals; /* a boosted vCPU queued here behind another one */
 	__u8 pad;
 };
 

@@ -24,6 +24,7 @@
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
 
+#define PF_EXITING 0x00000004
 #define PF_KTHREAD 0x00200000
 
 /* Never read. */
@@ -219,10 +220,12 @@ static __always_inline bool pvs_stays(struct task_struct *p)
 	return p->migration_disabled;
 }
 
-/* Whether the kernel may have queued p without asking: since 6.14 it does so
- * with one that must not migrate. */
+/* Whether the kernel may have queued p without asking: it does so with one that
+ * exits, and since 6.14 with one that must not migrate. */
 static __always_inline bool pvs_not_asked_for(struct task_struct *p)
 {
+	if (p->flags & PF_EXITING)
+		return 1;
 	return bpf_core_field_exists(p->migration_disabled) &&
 	       p->migration_disabled;
 }

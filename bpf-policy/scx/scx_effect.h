@@ -37,44 +37,59 @@ static __always_inline bool pvs_scx_preempt(struct pvs_scx_cpu *c, __u32 cpu,
 	return gives_way;
 }
 
+struct elsewhere {
+	__u32 cpu, cpus, llc, urgency;
+};
+
+static long look_elsewhere(__u32 i, struct elsewhere *at)
+{
+	struct pvs_scx_cpu *o;
+	__u32 other = at->cpu + 1 + i;
+
+	if (other >= at->cpus)
+		other -= at->cpus;
+	o = bpf_map_lookup_elem(&scx_cpus, &other);
+	if (!o)
+		return 1;
+	if (o->llc != at->llc || *(volatile __u32 *)&o->boosted >= at->urgency)
+		return 0;
+	pvs_scx_preempt(o, other, at->urgency);
+	return 1;
+}
+
 /* Another CPU of the cache that gives way to a vCPU which waits at `cpu`. One
  * that the vCPU may not use looks in vain. */
 static __always_inline void pvs_scx_elsewhere(struct pvs_scx_cpu *c, __u32 cpu,
 					      __u32 urgency)
 {
-	__u32 i, zero = 0, other = cpu;
+	__u32 zero = 0, most = PVS_SCX_LOOKS;
 	struct pvs_scx_report *report = bpf_map_lookup_elem(&scx_report, &zero);
-	struct pvs_scx_cpu *o;
+	struct elsewhere at = { cpu, 0, c->llc, urgency };
 
-	for (i = 1; report && i < report->cpus && i < PVS_SCX_LOOKS; i++) {
-		if (++other >= report->cpus)
-			other = 0;
-		o = bpf_map_lookup_elem(&scx_cpus, &other);
-		if (!o)
-			return;
-		if (o->llc == c->llc &&
-		    *(volatile __u32 *)&o->boosted < urgency) {
-			pvs_scx_preempt(o, other, urgency);
-			return;
-		}
-	}
+	if (!report || report->cpus < 2)
+		return;
+	at.cpus = report->cpus;
+	if (most >= at.cpus)
+		most = at.cpus - 1;
+	bpf_loop(most, look_elsewhere, &at, 0);
 }
 
 /*
- * The decision of vCPU `index`, which was in `before` and is in `run` (enum
- * pvs_run), has changed from body `from`, and its mailbox says to what, by a full
- * barrier before this.
+ * The decision of vCPU `index`, which is in `run` (enum pvs_run), has changed from
+ * body `from`, and its mailbox says to what, by a full barrier before this. `event`
+ * is the caller's own, with what the vCPU was in before it in 8..15.
  *
  * Raised while it waits: the CPU where it was queued looks for it before all
  * others, at once unless what it runs is as urgent; then another does. Queued
  * at this very moment: `place->cpu` is stored before the mailbox is read there,
  * and read after it was written here, so one side sees the other.
- * Woken: it is queued next, and the mailbox is read then.
- * Lowered while it runs: the CPU lets it go on only if it is its turn.
+ * Woken by this very event: it is queued next, and the mailbox is read then.
+ * Lowered while it runs: the CPU lets it go on only if it is its turn; one that
+ * is still boosted goes on if no other one has come.
  *
  * A global function: the verifier follows it once.
  */
-__attribute__((noinline)) int pvs_scx_effect(__u32 index, __u32 before,
+__attribute__((noinline)) int pvs_scx_effect(__u32 index, __u32 event,
 					     __u32 run, __u32 from)
 {
 	struct pvs_mailbox *box = bpf_map_lookup_elem(&mailboxes, &index);
@@ -94,12 +109,14 @@ __attribute__((noinline)) int pvs_scx_effect(__u32 index, __u32 before,
 	c = bpf_map_lookup_elem(&scx_cpus, &cpu);
 	if (!c)
 		return 0;
-	if (is > was && run == PVS_RUN_WAITING && before != PVS_RUN_SLEEPING) {
+	if (event == (PVS_EV_WAKING | PVS_RUN_SLEEPING << 8))
+		return 0;
+	if (is > was && run == PVS_RUN_WAITING) {
 		if (!pvs_scx_preempt(c, cpu, is))
 			pvs_scx_elsewhere(c, cpu, is);
 	} else if (is < was && run == PVS_RUN_RUNNING) {
-		*(volatile __u32 *)&c->boosted = is;
-		scx_bpf_kick_cpu(cpu, SCX_KICK_PREEMPT);
+		if (!is || *(volatile __u32 *)&c->urgent || c->rivals)
+			scx_bpf_kick_cpu(cpu, SCX_KICK_PREEMPT);
 	}
 	return 0;
 }

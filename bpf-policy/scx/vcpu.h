@@ -163,11 +163,9 @@ static __always_inline bool vcpu_is_lowered(struct task_struct *p,
 
 	if (!place)
 		return 0;
-	/* Also if that came before it was seen running. */
 	urgency = pvs_scx_urgency(vcpu_body(index));
-	if (urgency < *(volatile __u32 *)&c->boosted)
-		*(volatile __u32 *)&c->boosted = urgency;
-	if (!place->favoured || c->boosted)
+	*(volatile __u32 *)&c->boosted = urgency;
+	if (!place->favoured || urgency)
 		return 0;
 	c->began = p->se.sum_exec_runtime;
 	place->favoured = 0;

@@ -40,7 +40,7 @@ packages_lab=(
   "${packages_host[@]}"
   busybox-static cpio kmod zstd # the initramfs of host and guests
   debootstrap # a Debian 13 userland: newer QEMU, compilers of newer kernels
-  build-essential libelf1 # modules
+  build-essential libelf1 pahole # modules
   linux-perf rt-tests stress-ng # measured load
 )
 

@@ -26,7 +26,7 @@ static __always_inline void decide(__u32 tid, __u8 run, __u8 class_) {
   from = box->decision;
   if (from == body) return;
   __sync_lock_test_and_set(&box->decision, body);
-  pvs_scx_effect(index, PVS_RUN_RUNNING, run, from);
+  pvs_scx_effect(index, PVS_EV_PREEMPTED, run, from);
 }
 
 SEC("tp_btf/sched_switch")

@@ -3,6 +3,7 @@
 each way that there is."""
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import time
@@ -11,7 +12,7 @@ from rig import check_well, rig_of
 from testbed.attr import policy, threads
 from testbed.checks import check, say
 from testbed.load import Hogs
-from testbed.util import Skip, alive, read, setting, wait_for, write
+from testbed.util import Skip, alive, read, run, setting, wait_for, write
 
 SCHED_EXT = "/sys/kernel/sched_ext"
 TRACING = "/sys/kernel/tracing"
@@ -45,7 +46,8 @@ def check_in_force(bench, name="scx"):
     """Fails unless this is the actuator, by pvschedd's word and by the kernel's."""
     status = bench.daemon.status()
     check(status["actuator"] == name, f"actuator {status['actuator']}: {status['actuator_reason']}")
-    check((kernel_state() == "enabled") == (name == "scx"), f"the kernel says {kernel_state()} {kernel_ops()}")
+    check((kernel_state() == "enabled") == (name == "scx"), f"the kernel says {kernel_state()} {kernel_ops()}; its log "
+          "ends with: " + "; ".join(re.findall(r"sched_ext: .*", run("dmesg").stdout)[-3:]))
 
 
 class Calls:
