@@ -142,7 +142,8 @@ def scx_lasts(bench):
             carried = totals(r, guest)["carried out"] - before
             say(f"{SECONDS} s of stress-ng {load}: in force, {carried} decisions carried out")
             check(carried > 0, "the guest was not served meanwhile")
-            with Hogs(1, 2):
+            with Hogs(1, 2) as hogs:
+                wait_for("the hogs run", lambda hogs=hogs: hogs.cpu_seconds() > 0.2, 30, 0.05)
                 for state in (0, 1):
                     write("/sys/devices/system/cpu/cpu1/online", state)
             check_in_force(bench)

@@ -20,7 +20,10 @@ class Hogs:
         for i in range(self.number):
             pid = os.fork()
             if pid == 0:
-                self._work(i)
+                try:
+                    self._work(i)
+                finally:
+                    os._exit(1)  # the contexts around this one are the parent's to leave
             self.pids.append(pid)
         return self
 
