@@ -89,6 +89,14 @@ int BPF_PROG(pvs_enqueue, struct task_struct *p, __u64 flags)
 
 	if (!c || !llc)
 		return 0;
+	/* It has made room for a real-time task and may go nowhere else: it goes
+	 * on after that. */
+	if (stays && (flags & PVS_ENQ(SCX_ENQ_REENQ))) {
+		pvs_insert(p, SCX_DSQ_LOCAL,
+			   p->scx.slice ? p->scx.slice : host.slice_ns,
+			   flags | PVS_ENQ(SCX_ENQ_HEAD));
+		return 0;
+	}
 	known = vcpu_known(p) && vcpu_index(p, &index);
 	if (known) {
 		place = bpf_map_lookup_elem(&scx_places, &index);

@@ -81,6 +81,7 @@ enum scx_enq_flags {
 	SCX_ENQ_HEAD,
 	SCX_ENQ_CPU_SELECTED,
 	SCX_ENQ_PREEMPT,
+	SCX_ENQ_REENQ,
 };
 
 enum scx_wake_flags {
