@@ -284,6 +284,23 @@ static __always_inline int old_news(struct pvs_vcpu *v, enum pvs_event ev)
 	return v->seen == (guest ? *(volatile __u64 *)&guest->intent : 0);
 }
 
+extern void bpf_preempt_disable(void) __ksym __weak;
+extern void bpf_preempt_enable(void) __ksym __weak;
+extern int bpf_timer_cancel_async(struct bpf_timer *timer) __ksym __weak;
+
+/* From Linux 7 on a program can be preempted: what then happens to the vCPU whose
+ * record it holds would wait until it goes on. (The last of the functions has
+ * come with 7.0; the others are older, but cannot be used around a policy.) */
+static __always_inline void preemptible(bool on)
+{
+	if (!bpf_timer_cancel_async || !bpf_preempt_disable)
+		return;
+	if (on)
+		bpf_preempt_enable();
+	else
+		bpf_preempt_disable();
+}
+
 /*
  * One event of the vCPU thread `tid`, which may be none of ours. One CPU at a
  * time evaluates a vCPU, and none waits: who comes meanwhile leaves its event
@@ -314,10 +331,13 @@ __attribute__((noinline)) int evaluate(__u32 tid, __u32 ev)
 		tell_placement(v, ev);
 	if (old_news(v, ev))
 		return other;
+	preemptible(0);
 	if (__sync_lock_test_and_set(&v->busy, 1)) {
 		__sync_fetch_and_or(&v->missed, events);
-		if (__sync_lock_test_and_set(&v->busy, 1))
+		if (__sync_lock_test_and_set(&v->busy, 1)) {
+			preemptible(1);
 			return other;
+		}
 		events = 0;
 	}
 	if (*(volatile __u32 *)&v->missed)
@@ -333,6 +353,7 @@ __attribute__((noinline)) int evaluate(__u32 tid, __u32 ev)
 		bpf_timer_start(&v->timer, PVS_TIMER_MIN_NS, 0);
 		__sync_lock_test_and_set(&v->busy, 0);
 	}
+	preemptible(1);
 	if (tell)
 		pvs_scx_effect(index, ev | before << 8, run, was);
 	return other;
