@@ -19,6 +19,7 @@ typedef _Bool bool;
 #define BPF_F_MMAPABLE (1u << 10)
 #define BPF_F_INNER_MAP (1u << 12)
 #define BPF_RB_FORCE_WAKEUP (1ull << 1)
+#define BPF_F_TIMER_CPU_PIN (1ull << 1)
 #define CLOCK_MONOTONIC 1
 
 struct bpf_timer {

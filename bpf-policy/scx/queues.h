@@ -294,7 +294,7 @@ static __always_inline void pick(struct pvs_scx_cpu *c, struct pvs_scx_llc *llc,
 				 __u32 cpu, __s32 queued,
 				 struct task_struct *prev)
 {
-	__u64 own, shared, mine, going = 0;
+	__u64 own = 0, shared = 0, mine, going = 0;
 	__u64 least = llc->clock - host.slice_ns;
 	bool has_own, has_shared, stays = 0;
 

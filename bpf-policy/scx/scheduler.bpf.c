@@ -11,8 +11,8 @@
  * between its two queues and the task that it has by virtual time, too; the
  * clocks are set equal while there is nothing to choose. A task that wakes goes
  * straight to an idle CPU, where the kernel finds one: same core, cache, node;
- * else it preempts what it is far enough behind. Who has waited for long is
- * next whatever its weight.
+ * else it preempts what it is far enough behind. Slices end on time while
+ * somebody waits (slices.h). Who has waited for long is next whatever its weight.
  *
  * A vCPU whose policy boosts it (the decision in its mailbox) goes to an idle
  * CPU of those, else it preempts what runs, else (a boosted vCPU runs there,
@@ -28,9 +28,11 @@
 #include <bpf/bpf_tracing.h>
 
 #include "maps.h"
+#include "scx/anew.h"
 #include "scx/placing.h"
 #include "scx/preferred.h"
 #include "scx/queues.h"
+#include "scx/slices.h"
 #include "scx/vcpu.h"
 
 char LICENSE[] SEC("license") = "GPL";
@@ -89,15 +91,16 @@ int BPF_PROG(pvs_enqueue, struct task_struct *p, __u64 flags)
 
 	if (!c || !llc)
 		return 0;
+	known = vcpu_known(p) && vcpu_index(p, &index);
 	/* It has made room for a real-time task and may go nowhere else: it goes
-	 * on after that. */
+	 * on after that, in its turn if it is not boosted. */
 	if (stays && (flags & PVS_ENQ(SCX_ENQ_REENQ))) {
+		if (known && pvs_scx_urgency(vcpu_decision(index, cpu)))
+			flags |= PVS_ENQ(SCX_ENQ_HEAD);
 		pvs_insert(p, SCX_DSQ_LOCAL,
-			   p->scx.slice ? p->scx.slice : host.slice_ns,
-			   flags | PVS_ENQ(SCX_ENQ_HEAD));
+			   p->scx.slice ? p->scx.slice : host.slice_ns, flags);
 		return 0;
 	}
-	known = vcpu_known(p) && vcpu_index(p, &index);
 	if (known) {
 		place = bpf_map_lookup_elem(&scx_places, &index);
 		if (!place)
@@ -151,12 +154,15 @@ int BPF_PROG(pvs_enqueue, struct task_struct *p, __u64 flags)
 		    ahead + 2 * (__s64)charge(host.slice_ns, c->weight) > 0) {
 			if (preempts)
 				flags |= PVS_ENQ(SCX_ENQ_PREEMPT);
+			else
+				slice_timed(cpu);
 			pvs_set_vtime(p, vtime);
 			pvs_insert(p, SCX_DSQ_LOCAL, host.slice_ns, flags);
 			return 0;
 		}
 	}
 	c->own |= stays;
+	slice_timed(cpu);
 	pvs_insert_vtime(p, dsq, host.slice_ns, vtime, flags);
 	if (preempts) {
 		scx_bpf_kick_cpu(cpu, SCX_KICK_PREEMPT);
@@ -197,23 +203,29 @@ int BPF_PROG(pvs_dispatch, __s32 cpu, struct task_struct *prev)
 		prev = 0;
 	if (prev && !vcpu_known(prev))
 		*(volatile __u32 *)&c->boosted = 0;
-	else if (prev && vcpu_is_lowered(prev, c))
+	else if (prev && vcpu_is_lowered(prev, c)) {
+		c->weight = effective_weight(prev);
 		bound_lag(prev, queues_by_cpu(prev) ? c->clock : llc->clock);
+	}
 	own = c->own ? scx_bpf_dsq_nr_queued(DSQ_CPU + cpu) : 0;
 	c->own = own > 0;
 	shared = (own > 0 || prev) &&
 		 scx_bpf_dsq_nr_queued(DSQ_LLC + llc_of(cpu)) > 0;
 	if ((own > 0) + shared + !!prev > 1) {
+		slice_timed(cpu);
 		pick(c, llc, cpu, own, prev);
 		return 0;
 	}
+	if (own > 1)
+		slice_timed(cpu);
 	c->offset = llc->clock - c->clock;
 	if (prev)
 		goes_on(c, llc, prev);
 	else if (own > 0)
 		take_own(c, cpu, own);
-	else
-		take_shared(llc_of(cpu));
+	else if (take_shared(llc_of(cpu)) &&
+		 scx_bpf_dsq_nr_queued(DSQ_LLC + llc_of(cpu)) > 0)
+		slice_timed(cpu);
 	return 0;
 }
 
@@ -248,23 +260,26 @@ int BPF_PROG(pvs_running, struct task_struct *p)
 	*(volatile __u32 *)&c->boosted = 0;
 	c->began = p->se.sum_exec_runtime;
 	c->since = pvs_now();
-	if (vcpu_known(p)) {
-		vcpu_runs(p, c, cpu);
-		stays |= vcpu_by_cpu(p);
-	}
+	if (vcpu_known(p))
+		stays |= vcpu_runs(p, c, cpu);
 	clock = stays ? &c->clock : &llc->clock;
 	if (before(p->scx.dsq_vtime, *clock - BEHIND_SLICES * host.slice_ns))
 		bound_lag(p, *clock);
 	vtime = p->scx.dsq_vtime;
 	c->vtime = vtime + (stays ? c->offset : 0);
-	c->weight = effective_weight(p);
+	/* Of one that is boosted it does not count, but says that it is ours. */
+	c->weight = c->boosted ? 100 * PVS_SCX_UNIT : effective_weight(p);
 	/* The kernel's own, where it did not ask. */
 	if (p->scx.slice > host.slice_ns)
 		pvs_set_slice(p, host.slice_ns);
 	rescued = c->rescued;
 	c->rescued = 0;
-	if (!c->boosted)
+	if (!c->boosted) {
 		c->rivals = 0;
+		/* It went on after a real-time task, and was not asked for. */
+		if (*(volatile __u32 *)&c->urgent)
+			scx_bpf_kick_cpu(cpu, SCX_KICK_PREEMPT);
+	}
 	/* Of these it need not be the turn. */
 	if (c->boosted || rescued || (stays && (p->flags & PF_KTHREAD)) ||
 	    pvs_not_asked_for(p))
@@ -375,43 +390,19 @@ int BPF_PROG(pvs_cpu_offline, __s32 cpu)
 	return 0;
 }
 
-/* What an earlier attachment has left. */
-static int fresh_cpu(void *map, __u32 *cpu, struct pvs_scx_cpu *c, void *none)
-{
-	__builtin_memset(c, 0, sizeof(*c));
-	c->look = pvs_now() >> LOOK_SHIFT;
-	c->llc = llc_of(*cpu);
-	return *cpu + 1 >= host.cpus;
-}
-
-static int fresh_place(void *map, __u32 *index, struct pvs_scx_place *place,
-		       void *none)
-{
-	place->ahead = 0;
-	place->by_cpu = 0;
-	return 0;
-}
-
-static int fresh_group(void *map, __u32 *id, struct pvs_scx_group *g,
-		       void *none)
-{
-	g->wants = 0;
-	g->given = 0;
-	return 0;
-}
-
 SEC("struct_ops/init")
 __s32 BPF_PROG(pvs_init)
 {
-	const struct cpumask *online = scx_bpf_get_online_cpumask();
+	const struct cpumask *online;
 	struct pvs_scx_report *report;
 	struct pvs_scx_cpu *c;
 	__u32 i, zero = 0;
-	__s32 err;
+	int err;
 
-	bpf_for_each_map_elem(&scx_cpus, fresh_cpu, 0, 0);
-	bpf_for_each_map_elem(&scx_places, fresh_place, 0, 0);
-	bpf_for_each_map_elem(&scx_groups, fresh_group, 0, 0);
+	err = begin_anew();
+	if (err)
+		return err;
+	online = scx_bpf_get_online_cpumask();
 	for (i = 0; i < host.cpus && i < PVS_SCX_CPUS; i++) {
 		c = cpu_record(i);
 		if (c)

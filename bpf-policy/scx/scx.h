@@ -49,7 +49,6 @@ struct pvs_scx_cpu {
 	__u8 own;     /* its own queue may hold somebody */
 	__u8 rescued; /* who is put on next has waited long: it is not its turn */
 	__u8 rivals; /* a boosted vCPU queued here behind another one */
-	__u8 pad;
 };
 
 /* One per last-level cache. */

@@ -109,18 +109,20 @@ static __always_inline void vcpu_goes_ahead(struct task_struct *p, __u64 vtime)
 	place->ahead = 1;
 }
 
-static __always_inline void vcpu_runs(struct task_struct *p,
+/* p is put on the CPU. Returns whether its virtual time is by that one's clock. */
+static __always_inline bool vcpu_runs(struct task_struct *p,
 				      struct pvs_scx_cpu *c, __u32 cpu)
 {
 	__u32 index;
 	struct pvs_scx_place *place = vcpu_place(p, &index);
 
 	if (!place)
-		return;
+		return 0;
 	place->cpu = cpu;
 	vcpu_comes_back(p, place);
 	*(volatile __u32 *)&c->boosted = pvs_scx_urgency(vcpu_body(index));
 	place->favoured = c->boosted > 0;
+	return place->by_cpu;
 }
 
 /* scx.weight of nice 0 to 19, which is all that a decision to yield has; 32

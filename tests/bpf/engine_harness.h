@@ -146,12 +146,16 @@ struct EngineFixture : public Utest {
     if (state) munmap(const_cast<std::uint64_t*>(state), PVSCHED_PAGE_SIZE);
   }
   void watch(const Spinner& spinner, bool areas = true, const char* policy = kDefaultPolicy) {
-    auto added = engine->add_vm(spinner.pid(), test_limits(), policy);
+    watch(spinner.pid(), areas, policy);
+  }
+  // The main thread of the process `pid` is the vCPU.
+  void watch(pid_t pid, bool areas = true, const char* policy = kDefaultPolicy) {
+    auto added = engine->add_vm(pid, test_limits(), policy);
     CHECK(static_cast<bool>(added));
     vm = *added;
     VcpuSpec spec;
-    spec.tid = spinner.pid();
-    spec.start_time = start_time("/proc", spinner.pid());
+    spec.tid = pid;
+    spec.start_time = start_time("/proc", pid);
     if (auto status = engine->add_vcpu(vm, spec); !status) FAIL(status.error().text().c_str());
     if (!areas) return;
     auto fds = engine->create_areas(vm, 1);

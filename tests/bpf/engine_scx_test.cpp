@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // The actuator scx in the running kernel: decisions carried out by the scheduler, and what happens when that is not
 // had or ends. Where the kernel has no sched_ext only the refusal is tested.
+#include <ctime>
 #include <fstream>
 
 #include "common/clock.h"
@@ -30,6 +31,65 @@ void check_instead(const Engine& engine, const char* why) {
   STRCMP_CONTAINS(why, engine.actuator().reason.c_str());
 }
 
+// On CPU 1: a real-time task that wakes the vCPU while it has the CPU, and a hog, which it has interrupted for that.
+class Interruption {
+ public:
+  Interruption() {
+    LONGS_EQUAL(0, pipe(ends_));
+    shared_ =
+        static_cast<Shared*>(mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+    CHECK(shared_ != MAP_FAILED);
+    vcpu_ = child([this] {
+      for (char byte; read(ends_[0], &byte, 1) == 1; ++shared_->wakes) shared_->beside += shared_->hog - shared_->woken;
+    });
+    hog_ = child([this] {
+      for (;;) ++shared_->hog;
+    });
+    waker_ = child([this] {
+      sched_param param{};
+      param.sched_priority = 1;
+      if (sched_setscheduler(0, SCHED_FIFO, &param)) return;
+      for (;;) {
+        usleep(5000);
+        shared_->woken = shared_->hog.load();
+        if (write(ends_[1], "", 1) != 1) return;
+      }
+    });
+  }
+  ~Interruption() {
+    for (pid_t pid : {waker_, hog_, vcpu_}) {
+      kill(pid, SIGKILL);
+      waitpid(pid, nullptr, 0);
+    }
+    munmap(shared_, sizeof(Shared));
+    close(ends_[0]);
+    close(ends_[1]);
+  }
+  pid_t vcpu() const { return vcpu_; }
+  // How much of what the hog does in all it does while the vCPU waits, over `count` wake-ups.
+  double hog_first(std::uint64_t count) {
+    const auto wakes = shared_->wakes.load(), did = shared_->hog.load(), beside = shared_->beside.load();
+    CHECK(eventually([&] { return shared_->wakes.load() >= wakes + count; }));
+    return static_cast<double>(shared_->beside - beside) / static_cast<double>(shared_->hog - did);
+  }
+
+ private:
+  struct Shared {
+    std::atomic<std::uint64_t> hog, woken, beside, wakes;
+  };
+  static pid_t child(const std::function<void()>& does) {
+    const pid_t pid = fork();
+    if (pid) return pid;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    pin(1);
+    does();
+    _exit(1);
+  }
+  Shared* shared_;
+  int ends_[2];
+  pid_t vcpu_, hog_, waker_;
+};
+
 struct ScxFixture : public EngineFixture {
   void setup() override {
     scheduler = scheduler_object();
@@ -40,17 +100,28 @@ struct ScxFixture : public EngineFixture {
   }
   // A vCPU that is urgent whenever it waits, and is carried out by scx.
   void serve(const Spinner& vcpu) {
+    serve(vcpu.pid());
+    CHECK(carries_on());
+  }
+  void serve(pid_t vcpu) {
     choose();
     watch(vcpu);
     STRCMP_EQUAL("", engine->actuator().reason.c_str());
     STRCMP_EQUAL("enabled", kernel_state().c_str());
     *intent = kHardirq;
-    CHECK(carries_on());
   }
   std::uint64_t carried_out() { return histogram_count(stats().event_to_applied); }
   bool carries_on() {
     const auto before = carried_out();
     return eventually([&] { return carried_out() > before + 20; });
+  }
+  double boosted() { return static_cast<double>(stats().boosted_ns[PVSCHED_CLASS_CRITICAL]) / 1e9; }
+  static double cpu_seconds(const Spinner& spinner) {
+    clockid_t clock;
+    timespec had{};
+    LONGS_EQUAL(0, clock_getcpuclockid(spinner.pid(), &clock));
+    LONGS_EQUAL(0, clock_gettime(clock, &had));
+    return static_cast<double>(had.tv_sec) + static_cast<double>(had.tv_nsec) / 1e9;
   }
   // Within the second that is promised.
   static bool boosted_soon(const Spinner& vcpu) {
@@ -104,6 +175,31 @@ TEST(EngineScx, is_in_force_while_there_is_a_vcpu_again_and_again) {
     STRCMP_EQUAL("disabled", kernel_state().c_str());
     STRCMP_EQUAL("scx", engine->actuator().name.c_str());
   }
+}
+
+// Beside a hog that has as much weight it has its boosts and half of the rest; were they charged, half of all.
+TEST(EngineScx, what_a_vcpu_runs_boosted_is_not_charged) {
+  if (without_sched_ext()) return;
+  Spinner vcpu(1), hog(1);
+  serve(vcpu);
+  const auto boosted_before = boosted();
+  const double vcpu_before = cpu_seconds(vcpu), hog_before = cpu_seconds(hog);
+  CHECK(eventually([&] { return boosted() > boosted_before + 0.06; }));
+  const double extra = (cpu_seconds(vcpu) - vcpu_before - (cpu_seconds(hog) - hog_before)) / 2;
+  const double by_boosts = (boosted() - boosted_before) / 2;
+  std::printf(" %.0f ms more than half, by its boosts %.0f ms ", 1000 * extra, 1000 * by_boosts);
+  CHECK(extra > by_boosts / 2);
+}
+
+// The hog has begun when the scheduler learns that its turn is over: some microseconds of each 5 ms, and no slice.
+TEST(EngineScx, who_wakes_while_a_real_time_task_runs_is_before_what_that_has_interrupted) {
+  if (without_sched_ext()) return;
+  Interruption interruption;
+  serve(interruption.vcpu());
+  CHECK(eventually([&] { return stats().boosted_ns[PVSCHED_CLASS_CRITICAL] > 0; }));
+  const double part = interruption.hog_first(100);
+  std::printf(" %.2f %% of the hog's work is done while the vCPU waits ", 100 * part);
+  CHECK(part < 0.04);
 }
 
 TEST(EngineScx, changes_places_with_setattr_while_a_vcpu_runs) {
