@@ -288,9 +288,10 @@ extern void bpf_preempt_disable(void) __ksym __weak;
 extern void bpf_preempt_enable(void) __ksym __weak;
 extern int bpf_timer_cancel_async(struct bpf_timer *timer) __ksym __weak;
 
-/* From Linux 7 on a program can be preempted: what then happens to the vCPU whose
- * record it holds would wait until it goes on. (The last of the functions has
- * come with 7.0; the others are older, but cannot be used around a policy.) */
+/* A program can be preempted, on tracepoints from Linux 7 on: what then happens to
+ * the vCPU whose record it holds would wait until it goes on. (The last of the
+ * functions has come with 7.0; the others are older, but the verifier does not
+ * know global functions between them before 6.15.) */
 static __always_inline void preemptible(bool on)
 {
 	if (!bpf_timer_cancel_async || !bpf_preempt_disable)
@@ -306,7 +307,7 @@ static __always_inline void preemptible(bool on)
  * time evaluates a vCPU, and none waits: who comes meanwhile leaves its event
  * behind, and the one that is at it has the timer look at that at once. The
  * scheduler is told last: it may put the vCPU in this program's place at once,
- * where programs can be preempted. Returns the TID of another vCPU that the
+ * when that can be preempted again. Returns the TID of another vCPU that the
  * event concerns (presence.h), or 0.
  */
 __attribute__((noinline)) int evaluate(__u32 tid, __u32 ev)
@@ -353,9 +354,9 @@ __attribute__((noinline)) int evaluate(__u32 tid, __u32 ev)
 		bpf_timer_start(&v->timer, PVS_TIMER_MIN_NS, 0);
 		__sync_lock_test_and_set(&v->busy, 0);
 	}
-	preemptible(1);
 	if (tell)
 		pvs_scx_effect(index, ev | before << 8, run, was);
+	preemptible(1);
 	return other;
 }
 

@@ -66,13 +66,19 @@ static __always_inline void enqueue_boosted(struct task_struct *p, __u32 cpu,
 				   PVS_ENQ(SCX_ENQ_HEAD));
 		return;
 	}
-	if (c) {
-		c->rivals = 1;
+	if (c && !*(volatile __u32 *)&c->weight &&
+	    flags & (PVS_ENQ(SCX_ENQ_WAKEUP) | PVS_ENQ(SCX_ENQ_REENQ))) {
 		/* A real-time task has the CPU: what that has interrupted would
 		 * go on after it. */
-		if (!*(volatile __u32 *)&c->weight)
-			*(volatile __u32 *)&c->urgent = 1;
+		if (stays) {
+			pvs_insert(p, SCX_DSQ_LOCAL, host.slice_ns,
+				   flags | PVS_ENQ(SCX_ENQ_HEAD));
+			return;
+		}
+		*(volatile __u32 *)&c->urgent = 1;
 	}
+	if (c)
+		c->rivals = 1;
 	vcpu_goes_ahead(p, limited(p, clock, flags));
 	pvs_insert_vtime(p, dsq, host.slice_ns, ahead_of(clock, urgency),
 			 flags);

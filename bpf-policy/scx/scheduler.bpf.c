@@ -29,6 +29,7 @@
 
 #include "maps.h"
 #include "scx/anew.h"
+#include "scx/picking.h"
 #include "scx/placing.h"
 #include "scx/preferred.h"
 #include "scx/queues.h"
@@ -141,6 +142,7 @@ int BPF_PROG(pvs_enqueue, struct task_struct *p, __u64 flags)
 	 * goes on for longer queues. */
 	if (stays && (p->flags & PF_KTHREAD) &&
 	    (flags & PVS_ENQ(SCX_ENQ_WAKEUP))) {
+		slice_timed(cpu);
 		pvs_insert(p, SCX_DSQ_LOCAL, host.slice_ns, flags);
 		return 0;
 	}
@@ -183,7 +185,7 @@ int BPF_PROG(pvs_dispatch, __s32 cpu, struct task_struct *prev)
 {
 	struct pvs_scx_cpu *c = cpu_record(cpu);
 	struct pvs_scx_llc *llc = llc_record(cpu);
-	__u32 yielded;
+	__u32 yielded, least;
 	bool shared;
 	__s32 own;
 
@@ -191,19 +193,19 @@ int BPF_PROG(pvs_dispatch, __s32 cpu, struct task_struct *prev)
 		return 0;
 	yielded = c->yielded;
 	c->yielded = 0;
+	if (prev && (!(prev->scx.flags & SCX_TASK_QUEUED) || yielded))
+		prev = 0;
 	if (*(volatile __u32 *)&c->urgent) {
+		least = prev && vcpu_known(prev) ? vcpu_urgency(prev) : 0;
 		__sync_lock_test_and_set(&c->urgent, 0);
-		if (take_raised(c, DSQ_CPU + cpu, cpu) ||
-		    take_raised(c, DSQ_LLC + llc_of(cpu), cpu))
+		if (take_raised(c, DSQ_CPU + cpu, cpu, least) ||
+		    take_raised(c, DSQ_LLC + llc_of(cpu), cpu, least))
 			return 0;
 	}
 	if (take_longest(c, cpu))
 		return 0;
-	if (prev && (!(prev->scx.flags & SCX_TASK_QUEUED) || yielded))
-		prev = 0;
-	if (prev && !vcpu_known(prev))
-		*(volatile __u32 *)&c->boosted = 0;
-	else if (prev && vcpu_is_lowered(prev, c)) {
+	if (prev && vcpu_is_lowered(prev, c)) {
+		c->began = prev->se.sum_exec_runtime;
 		c->weight = effective_weight(prev);
 		bound_lag(prev, queues_by_cpu(prev) ? c->clock : llc->clock);
 	}
@@ -212,7 +214,6 @@ int BPF_PROG(pvs_dispatch, __s32 cpu, struct task_struct *prev)
 	shared = (own > 0 || prev) &&
 		 scx_bpf_dsq_nr_queued(DSQ_LLC + llc_of(cpu)) > 0;
 	if ((own > 0) + shared + !!prev > 1) {
-		slice_timed(cpu);
 		pick(c, llc, cpu, own, prev);
 		return 0;
 	}
@@ -274,12 +275,15 @@ int BPF_PROG(pvs_running, struct task_struct *p)
 		pvs_set_slice(p, host.slice_ns);
 	rescued = c->rescued;
 	c->rescued = 0;
-	if (!c->boosted) {
+	if (!c->boosted)
 		c->rivals = 0;
-		/* It went on after a real-time task, and was not asked for. */
-		if (*(volatile __u32 *)&c->urgent)
-			scx_bpf_kick_cpu(cpu, SCX_KICK_PREEMPT);
-	}
+	if (c->own)
+		slice_timed(cpu);
+	/* It goes on after a real-time task, and was not asked for. With more of
+	 * its kind the CPU would not ask then, either. */
+	if (*(volatile __u32 *)&c->urgent && !c->boosted && !rescued &&
+	    !scx_bpf_dsq_nr_queued(SCX_DSQ_LOCAL_ON | cpu))
+		scx_bpf_kick_cpu(cpu, SCX_KICK_PREEMPT);
 	/* Of these it need not be the turn. */
 	if (c->boosted || rescued || (stays && (p->flags & PF_KTHREAD)) ||
 	    pvs_not_asked_for(p))
@@ -373,8 +377,10 @@ int BPF_PROG(pvs_cpu_online, __s32 cpu)
 {
 	struct pvs_scx_cpu *c = cpu_record(cpu);
 
-	if (c)
+	if (c) {
 		c->gone = 0;
+		*(volatile __u32 *)&c->urgent = 0;
+	}
 	return 0;
 }
 

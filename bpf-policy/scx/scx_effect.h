@@ -51,7 +51,8 @@ static long look_elsewhere(__u32 i, struct elsewhere *at)
 	o = bpf_map_lookup_elem(&scx_cpus, &other);
 	if (!o)
 		return 1;
-	if (o->llc != at->llc || *(volatile __u32 *)&o->boosted >= at->urgency)
+	if (o->gone || o->llc != at->llc ||
+	    *(volatile __u32 *)&o->boosted >= at->urgency)
 		return 0;
 	pvs_scx_preempt(o, other, at->urgency);
 	return 1;

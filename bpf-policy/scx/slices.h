@@ -30,7 +30,7 @@ struct {
 
 /* Something waits for this CPU, which is `cpu`, or is about to. A waker on
  * another one starts nothing: timers are where they are started, and that one may
- * be idle. The next tick is in time then. */
+ * be idle. It is left to the ticks then, or to who next waits from here. */
 static __always_inline void slice_timed(__u32 cpu)
 {
 	struct slice_timer *s = bpf_map_lookup_elem(&scx_slices, &cpu);
@@ -43,7 +43,7 @@ static __always_inline void slice_timed(__u32 cpu)
 		*(volatile __u32 *)&s->started = 0;
 }
 
-/* Nobody does where the scheduler has ended: the queues are gone. */
+/* Also one that may not run here; nobody does where the scheduler has ended. */
 static __always_inline bool somebody_waits(__u32 cpu)
 {
 	return scx_bpf_dsq_nr_queued(DSQ_CPU + cpu) > 0 ||
@@ -51,25 +51,26 @@ static __always_inline bool somebody_waits(__u32 cpu)
 	       scx_bpf_dsq_nr_queued(SCX_DSQ_LOCAL_ON | cpu) > 0;
 }
 
-/* Not under the run queue's lock: what it misses, the tick finds. */
+/* Not under the run queue's lock: what it misses, the tick finds. A slice that is
+ * over makes the CPU choose, which starts the timer if there was a choice. */
 static int slice_ends(void *map, __u32 *key, struct slice_timer *s)
 {
 	__u32 cpu = *key;
 	struct pvs_scx_cpu *c = cpu_record(cpu);
-	__u64 left = host.slice_ns, ran, now = pvs_now();
+	__u64 ran, slice = host.slice_ns, now = pvs_now();
 
 	*(volatile __u32 *)&s->started = 0;
-	if (!c || c->gone || !somebody_waits(cpu))
+	if (!c || !*(volatile __u32 *)&c->weight ||
+	    *(volatile __u32 *)&c->boosted ||
+	    cpu != bpf_get_smp_processor_id() || !somebody_waits(cpu))
 		return 0;
-	if (*(volatile __u32 *)&c->weight && !*(volatile __u32 *)&c->boosted) {
-		ran = before(c->since, now) ? now - c->since : 0;
-		if (ran + left / SLICE_NEARLY < left)
-			left -= ran;
-		else
-			scx_bpf_kick_cpu(cpu, SCX_KICK_PREEMPT);
+	ran = before(c->since, now) ? now - c->since : 0;
+	if (ran + slice / SLICE_NEARLY >= slice) {
+		scx_bpf_kick_cpu(cpu, SCX_KICK_PREEMPT);
+		return 0;
 	}
 	*(volatile __u32 *)&s->started = 1;
-	if (bpf_timer_start(&s->timer, left, BPF_F_TIMER_CPU_PIN))
+	if (bpf_timer_start(&s->timer, slice - ran, BPF_F_TIMER_CPU_PIN))
 		*(volatile __u32 *)&s->started = 0;
 	return 0;
 }

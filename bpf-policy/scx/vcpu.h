@@ -50,12 +50,12 @@ static __always_inline __u32 vcpu_decision(__u32 index, __u32 cpu)
 	return vcpu_body(index);
 }
 
-static __always_inline bool vcpu_boosted(struct task_struct *p)
+/* pvs_scx_urgency() of p. */
+static __always_inline __u32 vcpu_urgency(struct task_struct *p)
 {
 	__u32 index;
 
-	return vcpu_index(p, &index) &&
-	       pvs_boost_class(vcpu_body(index)) != PVSCHED_CLASS_BASELINE;
+	return vcpu_index(p, &index) ? pvs_scx_urgency(vcpu_body(index)) : 0;
 }
 
 /* Where p is, if it is a vCPU of ours, and its index. */
@@ -155,22 +155,23 @@ static __always_inline bool vcpu_is_charged(struct task_struct *p,
 	return 1;
 }
 
-/* p, which has been on the CPU and would go on: where it has been lowered, it is
- * charged from now on. */
+/* p, which has been on the CPU and would go on. Returns whether it has been put on
+ * boosted, and is to be charged from now on: it has been lowered. */
 static __always_inline bool vcpu_is_lowered(struct task_struct *p,
 					    struct pvs_scx_cpu *c)
 {
-	__u32 index, urgency;
-	struct pvs_scx_place *place = vcpu_place(p, &index);
+	struct pvs_scx_place *place = 0;
+	__u32 index, urgency = 0, was = c->boosted;
 
-	if (!place)
-		return 0;
-	urgency = pvs_scx_urgency(vcpu_body(index));
+	if (vcpu_known(p))
+		place = vcpu_place(p, &index);
+	if (place)
+		urgency = pvs_scx_urgency(vcpu_body(index));
 	*(volatile __u32 *)&c->boosted = urgency;
-	if (!place->favoured || urgency)
+	if (urgency || !(place ? place->favoured : was))
 		return 0;
-	c->began = p->se.sum_exec_runtime;
-	place->favoured = 0;
+	if (place)
+		place->favoured = 0;
 	return 1;
 }
 
