@@ -198,8 +198,11 @@ int BPF_PROG(pvs_dispatch, __s32 cpu, struct task_struct *prev)
 	if (*(volatile __u32 *)&c->urgent) {
 		least = prev && vcpu_known(prev) ? vcpu_urgency(prev) : 0;
 		__sync_lock_test_and_set(&c->urgent, 0);
-		if (take_raised(c, DSQ_CPU + cpu, cpu, least) ||
-		    take_raised(c, DSQ_LLC + llc_of(cpu), cpu, least))
+		if (take_raised(c, DSQ_CPU + cpu, cpu, least)) {
+			c->urgent = 1; /* the other queue has not been asked */
+			return 0;
+		}
+		if (take_raised(c, DSQ_LLC + llc_of(cpu), cpu, least))
 			return 0;
 	}
 	if (take_longest(c, cpu))

@@ -138,6 +138,7 @@ def scx_lasts(bench):
             done = run("stress-ng", *load.split(), "--timeout", f"{SECONDS}s", "--temp-path", "/tmp", check=False,
                        timeout=10 * SECONDS)
             check(done.returncode == 0, f"stress-ng {load}: exit status {done.returncode}: {done.stdout[-500:]}")
+            guest.check_alive()
             check_in_force(bench)
             carried = totals(r, guest)["carried out"] - before
             say(f"{SECONDS} s of stress-ng {load}: in force, {carried} decisions carried out")
@@ -147,6 +148,7 @@ def scx_lasts(bench):
                 wait_for("the hogs run", lambda hogs=hogs: hogs.cpu_seconds() > 0.2, 30, 0.05)
                 for state in (0, 1):
                     write("/sys/devices/system/cpu/cpu1/online", state)
+            guest.check_alive()
             check_in_force(bench)
         say(f"in force for {time.monotonic() - begin:.0f} s under load, CPU 1 off and on {bench.options.repeat} times")
         guest.run("kill -9 $(cat /tmp/beat)")
