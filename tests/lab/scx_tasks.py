@@ -143,7 +143,6 @@ def scx_lasts(bench):
             carried = totals(r, guest)["carried out"] - before
             say(f"{SECONDS} s of stress-ng {load}: in force, {carried} decisions carried out")
             check(carried > 0, "the guest was not served meanwhile")
-            guest.run("kill -0 $(cat /tmp/beat)", 60)
             with Hogs(1, 2) as hogs:
                 wait_for("the hogs run", lambda hogs=hogs: hogs.cpu_seconds() > 0.2, 30, 0.05)
                 for state in (0, 1):
