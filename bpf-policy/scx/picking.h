@@ -195,9 +195,11 @@ static __always_inline void pick(struct pvs_scx_cpu *c, struct pvs_scx_llc *llc,
 			    going + (stays ? c->offset : 0);
 	if (prev && !(has_own && before(own, mine)) &&
 	    !(has_shared && before(shared, mine))) {
-		if (!has_own && !has_shared)
+		if (!has_own && !has_shared) {
 			goes_on(c, llc, prev);
-		else if (!c->boosted)
+			return;
+		}
+		if (!c->boosted)
 			advance(stays ? &c->clock : &llc->clock, going);
 		pvs_set_slice(prev, host.slice_ns);
 		return;

@@ -28,6 +28,13 @@ struct {
 	__type(value, struct slice_timer);
 } scx_slices SEC(".maps");
 
+static __always_inline void start_slice(struct slice_timer *s, __u64 ns)
+{
+	*(volatile __u32 *)&s->started = 1;
+	if (bpf_timer_start(&s->timer, ns, BPF_F_TIMER_CPU_PIN))
+		*(volatile __u32 *)&s->started = 0;
+}
+
 /* Something waits for this CPU, which is `cpu`, or is about to. A waker on
  * another one starts nothing: timers are where they are started, and that one may
  * be idle. It is left to the ticks then, or to who next waits from here. */
@@ -38,9 +45,7 @@ static __always_inline void slice_timed(__u32 cpu)
 	if (!s || *(volatile __u32 *)&s->started ||
 	    cpu != bpf_get_smp_processor_id())
 		return;
-	*(volatile __u32 *)&s->started = 1;
-	if (bpf_timer_start(&s->timer, host.slice_ns, BPF_F_TIMER_CPU_PIN))
-		*(volatile __u32 *)&s->started = 0;
+	start_slice(s, host.slice_ns);
 }
 
 /* Also one that may not run here; nobody does where the scheduler has ended. */
@@ -69,9 +74,7 @@ static int slice_ends(void *map, __u32 *key, struct slice_timer *s)
 		scx_bpf_kick_cpu(cpu, SCX_KICK_PREEMPT);
 		return 0;
 	}
-	*(volatile __u32 *)&s->started = 1;
-	if (bpf_timer_start(&s->timer, slice - ran, BPF_F_TIMER_CPU_PIN))
-		*(volatile __u32 *)&s->started = 0;
+	start_slice(s, slice - ran);
 	return 0;
 }
 
