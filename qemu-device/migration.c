@@ -11,6 +11,7 @@ static int pvsched_pre_save(void *opaque)
 {
     PvschedState *s = opaque;
 
+    pvsched_count_rings(s);
     pvsched_core_save(&s->core, &s->saved);
     return 0;
 }
@@ -18,8 +19,10 @@ static int pvsched_pre_save(void *opaque)
 static int pvsched_post_load(void *opaque, int version_id)
 {
     PvschedState *s = opaque;
-    const char *wrong = pvsched_core_load(&s->core, &s->saved);
+    const char *wrong;
 
+    pvsched_count_rings(s); /* those are none of the saved state's */
+    wrong = pvsched_core_load(&s->core, &s->saved);
     if (wrong) {
         error_report("pvsched: %s", wrong);
         return -EINVAL;

@@ -240,9 +240,12 @@ static void get_u32(Object *obj, Visitor *v, const char *name, void *opaque,
 static void get_u64(Object *obj, Visitor *v, const char *name, void *opaque,
                     Error **errp)
 {
+    PvschedState *s = PVSCHED(obj);
     const Field *field = opaque;
-    uint64_t value = field->number(&PVSCHED(obj)->core);
+    uint64_t value;
 
+    pvsched_count_rings(s);
+    value = field->number(&s->core);
     visit_type_uint64(v, name, &value, errp);
 }
 

@@ -226,13 +226,17 @@ static void fini_regions(PvschedState *s)
 
 /* --- doorbell --- */
 
-static void doorbell_rung(EventNotifier *e)
+/* Nobody waits for the rings: to wake a thread for each would cost the guest's
+ * vCPU more than the exit. The eventfd counts them until they are asked for. */
+void pvsched_count_rings(PvschedState *s)
 {
-    PvschedState *s = container_of(e, PvschedState, doorbell);
     uint64_t rings;
 
-    /* Not event_notifier_test_and_clear(): an eventfd counts the rings. */
-    if (read(event_notifier_get_fd(e), &rings, sizeof(rings)) ==
+    if (!DEVICE(s)->realized) {
+        return; /* no eventfd */
+    }
+    /* Not event_notifier_test_and_clear(), which forgets how many. */
+    if (read(event_notifier_get_fd(&s->doorbell), &rings, sizeof(rings)) ==
         sizeof(rings)) {
         pvsched_core_doorbell(&s->core, rings);
     }
@@ -246,7 +250,6 @@ static bool doorbell_init(PvschedState *s, Error **errp)
         error_setg_errno(errp, -ret, "pvsched: no doorbell");
         return false;
     }
-    event_notifier_set_handler(&s->doorbell, doorbell_rung);
     memory_region_add_eventfd(&s->regs, PVSCHED_REG_DOORBELL, 4, false, 0,
                               &s->doorbell);
     return true;
@@ -256,7 +259,6 @@ static void doorbell_fini(PvschedState *s)
 {
     memory_region_del_eventfd(&s->regs, PVSCHED_REG_DOORBELL, 4, false, 0,
                               &s->doorbell);
-    event_notifier_set_handler(&s->doorbell, NULL);
     event_notifier_cleanup(&s->doorbell);
 }
 

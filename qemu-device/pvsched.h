@@ -85,6 +85,9 @@ void pvsched_drop_writes(PvschedState *s);
 bool pvsched_hold_vcpus(PvschedState *s);
 void pvsched_release_vcpus(bool held);
 
+/* Add the doorbell's rings since the last call to the core's. */
+void pvsched_count_rings(PvschedState *s);
+
 /* Describe and register every property on the class. */
 void pvsched_class_add_properties(ObjectClass *klass);
 

@@ -18,7 +18,7 @@
  * preempted there has no timer, and what it would have woken for waits for its
  * turn. So this part of <boost inject> is left to it.
  */
-#define PVS_TAIL_PART 64
+#define PVS_TAIL_PART 16
 
 /* Word 0: the reasons in 0..7, in 8..15 the irq sequence when the last
  * interrupt came. Word 1: run time since the last reason came. */

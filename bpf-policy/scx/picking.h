@@ -190,7 +190,7 @@ static __always_inline void pick(struct pvs_scx_cpu *c, struct pvs_scx_llc *llc,
 		}
 	}
 	if (has_own || has_shared)
-		slice_timed(cpu);
+		slice_timed(cpu, 0);
 	mine = c->boosted ? ahead_of(least, c->boosted) :
 			    going + (stays ? c->offset : 0);
 	if (prev && !(has_own && before(own, mine)) &&

@@ -5,6 +5,7 @@
 #define PVSCHED_SCX_PLACING_H
 
 #include "scx/queues.h"
+#include "scx/slices.h"
 
 /* A CPU near `cpu` that p, so urgent, may preempt, or -1. */
 static __always_inline __s32 victim(struct task_struct *p, __u32 cpu,
@@ -13,7 +14,7 @@ static __always_inline __s32 victim(struct task_struct *p, __u32 cpu,
 	struct pvs_scx_cpu *c = cpu_record(cpu);
 	__u32 i, other = cpu;
 
-	if (gives_way(c, urgency) && pvs_may_run(p, cpu))
+	if (gives_way(c, urgency) && (stays || pvs_may_run(p, cpu)))
 		return cpu;
 	for (i = 1; !stays && i < host.cpus && i < 64; i++) {
 		if (++other >= host.cpus)
@@ -52,6 +53,37 @@ static __always_inline void insert_idle(struct task_struct *p, __u32 cpu)
 	pvs_insert(p, SCX_DSQ_LOCAL, host.slice_ns, 0);
 }
 
+/* p, a boosted vCPU, is put in the place of what `cpu` runs. */
+static __always_inline void take_place(struct task_struct *p, __u32 cpu,
+				       __u64 flags)
+{
+	struct pvs_scx_cpu *c = cpu_record(cpu);
+
+	if (c)
+		c->leaves = PVS_SCX_LEAVES_WAY;
+	pvs_insert(p, SCX_DSQ_LOCAL_ON | cpu, host.slice_ns,
+		   flags | PVS_ENQ(SCX_ENQ_PREEMPT) | PVS_ENQ(SCX_ENQ_HEAD));
+}
+
+/*
+ * p, which makes way for a boosted vCPU or a kernel thread, keeps what is left of
+ * its slice, if it may go nowhere else. The kernel then leaves it in the CPU's local
+ * queue, as it does with what a real-time task interrupts: it goes on after the
+ * other. That is cheaper than to queue and to be picked anew.
+ */
+static __always_inline void keep_turn(struct pvs_scx_cpu *c,
+				      struct task_struct *p)
+{
+	__u64 now = pvs_now(), slice = host.slice_ns, ran = 0;
+
+	if (p->scx.slice || !pvs_stays(p))
+		return;
+	if (before(c->since, now))
+		ran = now - c->since;
+	if (ran + slice / SLICE_NEARLY < slice)
+		pvs_set_slice(p, slice - ran);
+}
+
 /* Queues a boosted vCPU; preempts where it may. */
 static __always_inline void enqueue_boosted(struct task_struct *p, __u32 cpu,
 					    bool stays, __u32 urgency,
@@ -61,9 +93,7 @@ static __always_inline void enqueue_boosted(struct task_struct *p, __u32 cpu,
 	__s32 other = victim(p, cpu, stays, urgency);
 
 	if (other >= 0) {
-		pvs_insert(p, SCX_DSQ_LOCAL_ON | (__u32)other, host.slice_ns,
-			   flags | PVS_ENQ(SCX_ENQ_PREEMPT) |
-				   PVS_ENQ(SCX_ENQ_HEAD));
+		take_place(p, other, flags);
 		return;
 	}
 	if (c && !*(volatile __u32 *)&c->weight &&
@@ -77,8 +107,12 @@ static __always_inline void enqueue_boosted(struct task_struct *p, __u32 cpu,
 		}
 		*(volatile __u32 *)&c->urgent = 1;
 	}
-	if (c)
+	if (c) {
 		c->rivals = 1;
+		/* What made way for the other one would be the next. */
+		if (scx_bpf_dsq_nr_queued(SCX_DSQ_LOCAL_ON | cpu) > 0)
+			*(volatile __u32 *)&c->urgent = 1;
+	}
 	vcpu_goes_ahead(p, limited(p, clock, flags));
 	pvs_insert_vtime(p, dsq, host.slice_ns, ahead_of(clock, urgency),
 			 flags);

@@ -117,9 +117,9 @@ static __always_inline void bound_lag(struct task_struct *p, __u64 clock)
 /* By how much the task that is on the CPU, if it is ours, is ahead of one that
  * wakes with `vtime`, by the LLC's clock; negative: behind. Says whether it is
  * to be preempted: one that has just begun is not, or two that wake each other
- * would switch at each message. */
+ * would switch at each message, unless it is `at_once`. */
 static __always_inline __s64 lead(struct pvs_scx_cpu *c, __u64 vtime,
-				  bool *preempts)
+				  bool at_once, bool *preempts)
 {
 	__u64 now = pvs_now(), ran = 0, part = host.slice_ns / WAKE_PART;
 	__s64 ahead;
@@ -127,8 +127,8 @@ static __always_inline __s64 lead(struct pvs_scx_cpu *c, __u64 vtime,
 	if (before(c->since, now))
 		ran = now - c->since;
 	ahead = c->vtime + charge(ran, c->weight) - vtime;
-	*preempts = c->weight && ran > part && ahead > (__s64)part &&
-		    !*(volatile __u32 *)&c->boosted;
+	*preempts = c->weight && (at_once || ran > part) &&
+		    ahead > (__s64)part && !*(volatile __u32 *)&c->boosted;
 	return ahead;
 }
 

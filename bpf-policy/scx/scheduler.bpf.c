@@ -72,8 +72,7 @@ __s32 BPF_PROG(pvs_select_cpu, struct task_struct *p, __s32 prev_cpu,
 	other = victim(p, cpu, 0, urgency);
 	if (other < 0)
 		return cpu;
-	pvs_insert(p, SCX_DSQ_LOCAL_ON | (__u32)other, host.slice_ns,
-		   PVS_ENQ(SCX_ENQ_PREEMPT) | PVS_ENQ(SCX_ENQ_HEAD));
+	take_place(p, other, 0);
 	return other;
 }
 
@@ -86,7 +85,7 @@ int BPF_PROG(pvs_enqueue, struct task_struct *p, __u64 flags)
 	bool stays = pvs_stays(p), known, is_idle;
 	struct pvs_scx_place *place;
 	__u64 dsq, clock, vtime;
-	bool preempts = 0;
+	bool preempts = 0, kthread;
 	__s32 other = -1;
 	__s64 ahead;
 
@@ -117,12 +116,12 @@ int BPF_PROG(pvs_enqueue, struct task_struct *p, __u64 flags)
 		if (other >= 0 && other != (__s32)cpu) {
 			/* Its turn there: it queues when that is over. */
 			urgency = pvs_scx_urgency(vcpu_decision(index, other));
-			if (gives_way(cpu_record(other), urgency))
-				flags |= PVS_ENQ(SCX_ENQ_PREEMPT) |
-					 PVS_ENQ(SCX_ENQ_HEAD);
 			forgive(p, llc_record(other));
-			pvs_insert(p, SCX_DSQ_LOCAL_ON | (__u32)other,
-				   host.slice_ns, flags);
+			if (gives_way(cpu_record(other), urgency))
+				take_place(p, other, flags);
+			else
+				pvs_insert(p, SCX_DSQ_LOCAL_ON | (__u32)other,
+					   host.slice_ns, flags);
 			return 0;
 		}
 		stays |= other >= 0;
@@ -138,17 +137,23 @@ int BPF_PROG(pvs_enqueue, struct task_struct *p, __u64 flags)
 			return 0;
 		}
 	}
-	/* A CPU's own kernel thread: short, and others wait for it. One that
-	 * goes on for longer queues. */
-	if (stays && (p->flags & PF_KTHREAD) &&
-	    (flags & PVS_ENQ(SCX_ENQ_WAKEUP))) {
-		slice_timed(cpu);
-		pvs_insert(p, SCX_DSQ_LOCAL, host.slice_ns, flags);
-		return 0;
-	}
 	vtime = limited(p, clock, flags);
 	if (flags & PVS_ENQ(SCX_ENQ_WAKEUP)) {
-		ahead = lead(c, vtime + (stays ? c->offset : 0), &preempts);
+		kthread = stays && (p->flags & PF_KTHREAD);
+		ahead = lead(c, vtime + (stays ? c->offset : 0), kthread,
+			     &preempts);
+		/* A CPU's own kernel thread: short, and others wait for it. One
+		 * that goes on for longer queues. */
+		if (kthread) {
+			if (preempts) {
+				c->leaves = PVS_SCX_LEAVES_WAY;
+				flags |= PVS_ENQ(SCX_ENQ_PREEMPT);
+			} else {
+				slice_timed(cpu, 0);
+			}
+			pvs_insert(p, SCX_DSQ_LOCAL, host.slice_ns, flags);
+			return 0;
+		}
 		/* Nobody else waits, and it is due before the current task has
 		 * had two more slices (one that wakes is no farther behind its
 		 * clock than one): no need to choose. */
@@ -157,14 +162,14 @@ int BPF_PROG(pvs_enqueue, struct task_struct *p, __u64 flags)
 			if (preempts)
 				flags |= PVS_ENQ(SCX_ENQ_PREEMPT);
 			else
-				slice_timed(cpu);
+				slice_timed(cpu, 0);
 			pvs_set_vtime(p, vtime);
 			pvs_insert(p, SCX_DSQ_LOCAL, host.slice_ns, flags);
 			return 0;
 		}
 	}
 	c->own |= stays;
-	slice_timed(cpu);
+	slice_timed(cpu, 0);
 	pvs_insert_vtime(p, dsq, host.slice_ns, vtime, flags);
 	if (preempts) {
 		scx_bpf_kick_cpu(cpu, SCX_KICK_PREEMPT);
@@ -185,25 +190,30 @@ int BPF_PROG(pvs_dispatch, __s32 cpu, struct task_struct *prev)
 {
 	struct pvs_scx_cpu *c = cpu_record(cpu);
 	struct pvs_scx_llc *llc = llc_record(cpu);
-	__u32 yielded, least;
-	bool shared;
+	bool shared, yielded;
+	__u32 least;
 	__s32 own;
 
 	if (!c || !llc)
 		return 0;
-	yielded = c->yielded;
-	c->yielded = 0;
+	yielded = c->leaves == PVS_SCX_LEAVES_TURN;
+	c->leaves = 0;
 	if (prev && (!(prev->scx.flags & SCX_TASK_QUEUED) || yielded))
 		prev = 0;
 	if (*(volatile __u32 *)&c->urgent) {
 		least = prev && vcpu_known(prev) ? vcpu_urgency(prev) : 0;
 		__sync_lock_test_and_set(&c->urgent, 0);
 		if (take_raised(c, DSQ_CPU + cpu, cpu, least)) {
-			c->urgent = 1; /* the other queue has not been asked */
+			/* The other queue has not been asked. */
+			if (scx_bpf_dsq_nr_queued(DSQ_LLC + llc_of(cpu)) > 0)
+				c->urgent = 1;
+			c->leaves = PVS_SCX_LEAVES_WAY;
 			return 0;
 		}
-		if (take_raised(c, DSQ_LLC + llc_of(cpu), cpu, least))
+		if (take_raised(c, DSQ_LLC + llc_of(cpu), cpu, least)) {
+			c->leaves = PVS_SCX_LEAVES_WAY;
 			return 0;
+		}
 	}
 	if (take_longest(c, cpu))
 		return 0;
@@ -221,7 +231,7 @@ int BPF_PROG(pvs_dispatch, __s32 cpu, struct task_struct *prev)
 		return 0;
 	}
 	if (own > 1)
-		slice_timed(cpu);
+		slice_timed(cpu, 0);
 	c->offset = llc->clock - c->clock;
 	if (prev)
 		goes_on(c, llc, prev);
@@ -229,7 +239,7 @@ int BPF_PROG(pvs_dispatch, __s32 cpu, struct task_struct *prev)
 		take_own(c, cpu, own);
 	else if (take_shared(llc_of(cpu)) &&
 		 scx_bpf_dsq_nr_queued(DSQ_LLC + llc_of(cpu)) > 0)
-		slice_timed(cpu);
+		slice_timed(cpu, 0);
 	return 0;
 }
 
@@ -256,39 +266,43 @@ int BPF_PROG(pvs_running, struct task_struct *p)
 	struct pvs_scx_cpu *c = cpu_record(cpu);
 	struct pvs_scx_llc *llc = llc_record(cpu);
 	bool stays = p->nr_cpus_allowed == 1;
-	__u64 vtime, *clock;
+	__u64 vtime, *clock, ran = 0;
 	bool rescued;
 
 	if (!c || !llc)
 		return 0;
 	*(volatile __u32 *)&c->boosted = 0;
+	c->leaves = 0;
 	c->began = p->se.sum_exec_runtime;
-	c->since = pvs_now();
+	if (p->scx.slice > host.slice_ns) /* the kernel's, which did not ask */
+		pvs_set_slice(p, host.slice_ns);
+	else if (p->scx.slice) /* less: it was interrupted */
+		ran = host.slice_ns - p->scx.slice;
+	c->since = pvs_now() - ran;
 	if (vcpu_known(p))
 		stays |= vcpu_runs(p, c, cpu);
 	clock = stays ? &c->clock : &llc->clock;
 	if (before(p->scx.dsq_vtime, *clock - BEHIND_SLICES * host.slice_ns))
 		bound_lag(p, *clock);
 	vtime = p->scx.dsq_vtime;
-	c->vtime = vtime + (stays ? c->offset : 0);
 	/* Of one that is boosted it does not count, but says that it is ours. */
 	c->weight = c->boosted ? 100 * PVS_SCX_UNIT : effective_weight(p);
-	/* The kernel's own, where it did not ask. */
-	if (p->scx.slice > host.slice_ns)
-		pvs_set_slice(p, host.slice_ns);
+	c->vtime = vtime + (stays ? c->offset : 0) - charge(ran, c->weight);
 	rescued = c->rescued;
 	c->rescued = 0;
-	if (!c->boosted)
+	if (!c->boosted) {
 		c->rivals = 0;
-	if (c->own)
-		slice_timed(cpu);
-	/* It goes on after a real-time task, and was not asked for. With more of
-	 * its kind the CPU would not ask then, either. */
+		if (c->own)
+			slice_timed(cpu, ran);
+	}
+	/* It comes from the CPU's local queue, which is served unasked, and will
+	 * queue behind the vCPU now; then the next there does. One that comes
+	 * back to the local queue would change places with another without end. */
 	if (*(volatile __u32 *)&c->urgent && !c->boosted && !rescued &&
-	    !scx_bpf_dsq_nr_queued(SCX_DSQ_LOCAL_ON | cpu))
+	    !pvs_not_asked_for(p))
 		scx_bpf_kick_cpu(cpu, SCX_KICK_PREEMPT);
-	/* Of these it need not be the turn. */
-	if (c->boosted || rescued || (stays && (p->flags & PF_KTHREAD)) ||
+	/* Of these it need not be the turn, or that has begun before. */
+	if (c->boosted || rescued || ran || (stays && (p->flags & PF_KTHREAD)) ||
 	    pvs_not_asked_for(p))
 		return 0;
 	advance(clock, vtime);
@@ -310,9 +324,11 @@ int BPF_PROG(pvs_stopping, struct task_struct *p, bool runnable)
 	pvs_set_vtime(p, vtime_now(c, p));
 	if (place)
 		vcpu_counts(p, place, 0, c->offset);
+	if (runnable && c->leaves == PVS_SCX_LEAVES_WAY)
+		keep_turn(c, p);
+	c->leaves = 0;
 	c->began = p->se.sum_exec_runtime;
 	*(volatile __u32 *)&c->weight = 0;
-	c->yielded = 0;
 	return 0;
 }
 
@@ -322,7 +338,7 @@ bool BPF_PROG(pvs_yield, struct task_struct *from, struct task_struct *to)
 	struct pvs_scx_cpu *c = cpu_record(scx_bpf_task_cpu(from));
 
 	if (c)
-		c->yielded = 1;
+		c->leaves = PVS_SCX_LEAVES_TURN;
 	pvs_set_slice(from, 0);
 	return 0;
 }
@@ -470,6 +486,8 @@ struct sched_ext_ops pvsched = {
 	.cpu_offline = (void *)pvs_cpu_offline,
 	.init = (void *)pvs_init,
 	.exit = (void *)pvs_exit,
+	/* Else the kernel puts them in the CPU's local queue by itself. */
+	.flags = SCX_OPS_ENQ_EXITING,
 	.timeout_ms = 10000,
 	.name = PVS_SCX_NAME,
 };

@@ -24,7 +24,6 @@
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
 
-#define PF_EXITING 0x00000004
 #define PF_KTHREAD 0x00200000
 
 /* Never read. */
@@ -69,6 +68,7 @@ struct sched_ext_ops {
 	void (*cpu_offline)(__s32 cpu);
 	__s32 (*init)(void);
 	void (*exit)(struct scx_exit_info *info);
+	__u64 flags;
 	__u32 timeout_ms;
 	char name[128];
 };
@@ -95,6 +95,7 @@ enum scx_wake_flags {
 #define SCX_DSQ_LOCAL (1ull << 63 | 2)
 #define SCX_DSQ_LOCAL_ON (1ull << 63 | 1ull << 62)
 #define SCX_TASK_QUEUED 1
+#define SCX_OPS_ENQ_EXITING (1ull << 2)
 
 /* --- functions ------------------------------------------------------------ */
 
@@ -221,12 +222,10 @@ static __always_inline bool pvs_stays(struct task_struct *p)
 	return p->migration_disabled;
 }
 
-/* Whether the kernel may have queued p without asking: it does so with one that
- * exits, and since 6.14 with one that must not migrate. */
+/* Whether the kernel may have queued p without asking: since 6.14 it does so with
+ * one that must not migrate. */
 static __always_inline bool pvs_not_asked_for(struct task_struct *p)
 {
-	if (p->flags & PF_EXITING)
-		return 1;
 	return bpf_core_field_exists(p->migration_disabled) &&
 	       p->migration_disabled;
 }

@@ -37,15 +37,16 @@ static __always_inline void start_slice(struct slice_timer *s, __u64 ns)
 
 /* Something waits for this CPU, which is `cpu`, or is about to. A waker on
  * another one starts nothing: timers are where they are started, and that one may
- * be idle. It is left to the ticks then, or to who next waits from here. */
-static __always_inline void slice_timed(__u32 cpu)
+ * be idle. It is left to the ticks then, or to who next waits from here. `ran` ns
+ * of the slice are over. */
+static __always_inline void slice_timed(__u32 cpu, __u64 ran)
 {
 	struct slice_timer *s = bpf_map_lookup_elem(&scx_slices, &cpu);
 
 	if (!s || *(volatile __u32 *)&s->started ||
 	    cpu != bpf_get_smp_processor_id())
 		return;
-	start_slice(s, host.slice_ns);
+	start_slice(s, host.slice_ns - ran);
 }
 
 /* Also one that may not run here; nobody does where the scheduler has ended. */
