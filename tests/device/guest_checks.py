@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Checks of the device from the guest's side: each access is a vCPU's own."""
 import os
+import re
 import struct
+from pathlib import Path
 
 from device_checks import expect, machine
 from qemu_machine import RAM_SIZE, Area, wait_for
@@ -223,6 +225,26 @@ def doorbell_counts(o):
         expect(vm.get("guest-errors"), 0)
 
 
+def doorbell_wakes_nobody(o):
+    """a ring does not wake QEMU's main thread, which would cost the vCPU that rings more than the exit (R12)"""
+    rings = 300
+    with machine(o) as vm:
+        d = Driver(o, vm)
+        status = Path(f"/proc/{vm.process.pid}/task/{vm.process.pid}/status")
+
+        def slept():
+            return int(re.search(r"^voluntary_ctxt_switches:\s*(\d+)", status.read_text(), re.M)[1])
+
+        woken = 0
+        for _ in range(rings):
+            before = slept()
+            vm.store(d.regs + o.abi["REG_DOORBELL"], 5)
+            woken += slept() > before
+        if woken > rings / 3:
+            raise AssertionError(f"QEMU's main thread was woken by {woken} of {rings} rings")
+        expect(vm.get("doorbells"), rings)
+
+
 def interrupt_on_change(o):
     """MSI-X vector 0 is raised at each change, once the driver is ready (R5)"""
     with machine(o) as vm:
@@ -313,5 +335,5 @@ def hotplug_and_unplug(o):
 
 
 CHECKS = [registers_seen_by_guest, bar_transport, gpa_transport, overlay_under_running_vcpus,
-          gpa_faults, policy_negotiated, doorbell_counts,
+          gpa_faults, policy_negotiated, doorbell_counts, doorbell_wakes_nobody,
           interrupt_on_change, slot_table_follows_hotplug, system_reset_resets, hotplug_and_unplug]
