@@ -72,7 +72,7 @@ struct pvs_mailbox {
 	__u32 in_flight;
 	__u32 dead; /* the thread has exited: touch it no more */
 	__u32 tag;  /* PVS_TAG_*: effective of its vCPU */
-	__u32 pad;
+	__u32 tid;  /* of its vCPU, while that is under the policy */
 	__u64 reserved[2];
 };
 

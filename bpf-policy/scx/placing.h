@@ -7,11 +7,11 @@
 #include "scx/queues.h"
 #include "scx/slices.h"
 
-/* A CPU near `cpu` that p, so urgent, may preempt, or -1. */
-static __always_inline __s32 victim(struct task_struct *p, __u32 cpu,
+/* A CPU near `cpu`, whose record is c, that p, so urgent, may preempt, or -1. */
+static __always_inline __s32 victim(struct task_struct *p,
+				    struct pvs_scx_cpu *c, __u32 cpu,
 				    bool stays, __u32 urgency)
 {
-	struct pvs_scx_cpu *c = cpu_record(cpu);
 	__u32 i, other = cpu;
 
 	if (gives_way(c, urgency) && (stays || pvs_may_run(p, cpu)))
@@ -85,18 +85,17 @@ static __always_inline void keep_turn(struct pvs_scx_cpu *c,
 }
 
 /* Queues a boosted vCPU; preempts where it may. */
-static __always_inline void enqueue_boosted(struct task_struct *p, __u32 cpu,
-					    bool stays, __u32 urgency,
-					    __u64 flags, __u64 dsq, __u64 clock)
+static __always_inline void
+enqueue_boosted(struct task_struct *p, struct pvs_scx_cpu *c, __u32 cpu,
+		bool stays, __u32 urgency, __u64 flags, __u64 dsq, __u64 clock)
 {
-	struct pvs_scx_cpu *c = cpu_record(cpu);
-	__s32 other = victim(p, cpu, stays, urgency);
+	__s32 other = victim(p, c, cpu, stays, urgency);
 
 	if (other >= 0) {
 		take_place(p, other, flags);
 		return;
 	}
-	if (c && !*(volatile __u32 *)&c->weight &&
+	if (!*(volatile __u32 *)&c->weight &&
 	    flags & (PVS_ENQ(SCX_ENQ_WAKEUP) | PVS_ENQ(SCX_ENQ_REENQ))) {
 		/* A real-time task has the CPU: what that has interrupted would
 		 * go on after it. */
@@ -107,12 +106,10 @@ static __always_inline void enqueue_boosted(struct task_struct *p, __u32 cpu,
 		}
 		*(volatile __u32 *)&c->urgent = 1;
 	}
-	if (c) {
-		c->rivals = 1;
-		/* What made way for the other one would be the next. */
-		if (scx_bpf_dsq_nr_queued(SCX_DSQ_LOCAL_ON | cpu) > 0)
-			*(volatile __u32 *)&c->urgent = 1;
-	}
+	c->rivals = 1;
+	/* What made way for the other one would be the next. */
+	if (scx_bpf_dsq_nr_queued(SCX_DSQ_LOCAL_ON | cpu) > 0)
+		*(volatile __u32 *)&c->urgent = 1;
 	vcpu_goes_ahead(p, limited(p, clock, flags));
 	pvs_insert_vtime(p, dsq, host.slice_ns, ahead_of(clock, urgency),
 			 flags);

@@ -69,7 +69,7 @@ __s32 BPF_PROG(pvs_select_cpu, struct task_struct *p, __s32 prev_cpu,
 	urgency = pvs_scx_urgency(vcpu_decision(index, cpu));
 	if (!urgency)
 		return cpu;
-	other = victim(p, cpu, 0, urgency);
+	other = victim(p, cpu_record(cpu), cpu, 0, urgency);
 	if (other < 0)
 		return cpu;
 	take_place(p, other, 0);
@@ -132,7 +132,7 @@ int BPF_PROG(pvs_enqueue, struct task_struct *p, __u64 flags)
 		urgency = pvs_scx_urgency(vcpu_decision(index, cpu));
 		if (urgency) {
 			c->own |= stays;
-			enqueue_boosted(p, cpu, stays, urgency, flags, dsq,
+			enqueue_boosted(p, c, cpu, stays, urgency, flags, dsq,
 					clock);
 			return 0;
 		}

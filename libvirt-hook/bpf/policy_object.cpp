@@ -306,6 +306,7 @@ Status Policy::add_vcpu(VmId vm, unsigned index, const VcpuSpec& spec) {
   if (bpf_map_update_elem(vcpus_fd_, &spec.tid, &record, BPF_NOEXIST))
     return Error::system("cannot put thread " + std::to_string(spec.tid) + " under the policy");
   mailboxes_[index].tag = spec.tag;
+  mailboxes_[index].tid = static_cast<__u32>(spec.tid);
   vcpus_[index] = std::make_unique<Vcpu>(Vcpu{vm, spec, vms_[vm].pid});
   ++vms_[vm].vcpus;
   bpf_map_update_elem(apics_fd_, &key, &spec.tid, BPF_ANY);
@@ -324,6 +325,7 @@ void Policy::remove_vcpu(unsigned index) {
   filter(static_cast<unsigned>(vcpu.spec.tid), -1);
   filter(static_cast<unsigned>(vcpu.tgid), -1);
   set_tag(index, PVS_TAG_NONE);  // counted no more
+  mailboxes_[index].tid = 0;
   bpf_map_delete_elem(vcpus_fd_, &vcpu.spec.tid);
   pvs_apic_key key{static_cast<__u32>(vcpu.tgid), vcpu.spec.apic_id};
   bpf_map_delete_elem(apics_fd_, &key);
