@@ -85,9 +85,10 @@ static __always_inline void keep_turn(struct pvs_scx_cpu *c,
 }
 
 /* Queues a boosted vCPU; preempts where it may. */
-static __always_inline void
-enqueue_boosted(struct task_struct *p, struct pvs_scx_cpu *c, __u32 cpu,
-		bool stays, __u32 urgency, __u64 flags, __u64 dsq, __u64 clock)
+static __always_inline void enqueue_boosted(struct task_struct *p,
+					    struct pvs_scx_cpu *c, __u32 cpu,
+					    bool stays, __u32 urgency,
+					    __u64 flags, __u64 dsq, __u64 clock)
 {
 	__s32 other = victim(p, c, cpu, stays, urgency);
 

@@ -302,8 +302,8 @@ int BPF_PROG(pvs_running, struct task_struct *p)
 	    !pvs_not_asked_for(p))
 		scx_bpf_kick_cpu(cpu, SCX_KICK_PREEMPT);
 	/* Of these it need not be the turn, or that has begun before. */
-	if (c->boosted || rescued || ran || (stays && (p->flags & PF_KTHREAD)) ||
-	    pvs_not_asked_for(p))
+	if (c->boosted || rescued || ran ||
+	    (stays && (p->flags & PF_KTHREAD)) || pvs_not_asked_for(p))
 		return 0;
 	advance(clock, vtime);
 	return 0;

@@ -36,20 +36,20 @@ struct pvs_scx_host {
 /* One per CPU, a cache line each. All but `urgent`, `boosted` and what is said
  * of the current task is used with the CPU's run queue locked. */
 struct pvs_scx_cpu {
-	__u64 clock;   /* virtual time of those that may run only here */
-	__u64 offset;  /* added to it, comparable with the LLC's */
-	__u64 began;   /* sum_exec_runtime of the current task when put on */
-	__u64 vtime;   /* of it when its slice began, by the LLC's clock */
-	__u64 since;   /* when that was, ns; as if it had not been interrupted */
-	__u32 weight;  /* effective, of the current task; 0: it is not ours */
+	__u64 clock;  /* virtual time of those that may run only here */
+	__u64 offset; /* added to it, comparable with the LLC's */
+	__u64 began;  /* sum_exec_runtime of the current task when put on */
+	__u64 vtime;  /* of it when its slice began, by the LLC's clock */
+	__u64 since;  /* when that was, ns; as if it had not been interrupted */
+	__u32 weight; /* effective, of the current task; 0: it is not ours */
 	__u32 boosted; /* pvs_scx_urgency() of the current task */
 	__u32 urgent;  /* a vCPU that waits here has been raised */
 	__u8 llc;
-	__u8 leaves;  /* PVS_SCX_LEAVES_*: why the current task does */
-	__u8 gone;    /* it is offline */
-	__u32 look;   /* when it next looks for who has waited long, 2^20 ns */
-	__u8 turns;   /* dispatches since it has looked at the clock for that */
-	__u8 own;     /* its own queue may hold somebody */
+	__u8 leaves; /* PVS_SCX_LEAVES_*: why the current task does */
+	__u8 gone;   /* it is offline */
+	__u32 look;  /* when it next looks for who has waited long, 2^20 ns */
+	__u8 turns;  /* dispatches since it has looked at the clock for that */
+	__u8 own;    /* its own queue may hold somebody */
 	__u8 rescued; /* who is put on next has waited long: it is not its turn */
 	__u8 rivals; /* a boosted vCPU queued here behind another one */
 };
