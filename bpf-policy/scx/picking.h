@@ -201,6 +201,8 @@ static __always_inline void pick(struct pvs_scx_cpu *c, struct pvs_scx_llc *llc,
 		}
 		if (!c->boosted)
 			advance(stays ? &c->clock : &llc->clock, going);
+		c->vtime = going + (stays ? c->offset : 0);
+		c->since = pvs_now();
 		pvs_set_slice(prev, host.slice_ns);
 		return;
 	}

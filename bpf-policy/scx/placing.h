@@ -53,14 +53,18 @@ static __always_inline void insert_idle(struct task_struct *p, __u32 cpu)
 	pvs_insert(p, SCX_DSQ_LOCAL, host.slice_ns, 0);
 }
 
+/* The current task makes way, but for one that has given up its turn. */
+static __always_inline void make_way(struct pvs_scx_cpu *c)
+{
+	if (c && c->leaves != PVS_SCX_LEAVES_TURN)
+		c->leaves = PVS_SCX_LEAVES_WAY;
+}
+
 /* p, a boosted vCPU, is put in the place of what `cpu` runs. */
 static __always_inline void take_place(struct task_struct *p, __u32 cpu,
 				       __u64 flags)
 {
-	struct pvs_scx_cpu *c = cpu_record(cpu);
-
-	if (c)
-		c->leaves = PVS_SCX_LEAVES_WAY;
+	make_way(cpu_record(cpu));
 	pvs_insert(p, SCX_DSQ_LOCAL_ON | cpu, host.slice_ns,
 		   flags | PVS_ENQ(SCX_ENQ_PREEMPT) | PVS_ENQ(SCX_ENQ_HEAD));
 }
@@ -69,14 +73,16 @@ static __always_inline void take_place(struct task_struct *p, __u32 cpu,
  * p, which makes way for a boosted vCPU or a kernel thread, keeps what is left of
  * its slice, if it may go nowhere else. The kernel then leaves it in the CPU's local
  * queue, as it does with what a real-time task interrupts: it goes on after the
- * other. That is cheaper than to queue and to be picked anew.
+ * other. That is cheaper than to queue and to be picked anew. Not with more than
+ * that other one in the local queue, whom it would overtake.
  */
 static __always_inline void keep_turn(struct pvs_scx_cpu *c,
-				      struct task_struct *p)
+				      struct task_struct *p, __u32 cpu)
 {
 	__u64 now = pvs_now(), slice = host.slice_ns, ran = 0;
 
-	if (p->scx.slice || !pvs_stays(p))
+	if (p->scx.slice || !pvs_stays(p) ||
+	    scx_bpf_dsq_nr_queued(SCX_DSQ_LOCAL_ON | cpu) > 1)
 		return;
 	if (before(c->since, now))
 		ran = now - c->since;
@@ -108,8 +114,10 @@ static __always_inline void enqueue_boosted(struct task_struct *p,
 		*(volatile __u32 *)&c->urgent = 1;
 	}
 	c->rivals = 1;
-	/* What made way for the other one would be the next. */
-	if (scx_bpf_dsq_nr_queued(SCX_DSQ_LOCAL_ON | cpu) > 0)
+	/* What has made way would be the next. (Of one that is put off itself, the
+	 * next is still there.) */
+	if (scx_bpf_dsq_nr_queued(SCX_DSQ_LOCAL_ON | cpu) >
+	    !*(volatile __u32 *)&c->weight)
 		*(volatile __u32 *)&c->urgent = 1;
 	vcpu_goes_ahead(p, limited(p, clock, flags));
 	pvs_insert_vtime(p, dsq, host.slice_ns, ahead_of(clock, urgency),

@@ -146,7 +146,7 @@ int BPF_PROG(pvs_enqueue, struct task_struct *p, __u64 flags)
 		 * that goes on for longer queues. */
 		if (kthread) {
 			if (preempts) {
-				c->leaves = PVS_SCX_LEAVES_WAY;
+				make_way(c);
 				flags |= PVS_ENQ(SCX_ENQ_PREEMPT);
 			} else {
 				slice_timed(cpu, 0);
@@ -207,11 +207,13 @@ int BPF_PROG(pvs_dispatch, __s32 cpu, struct task_struct *prev)
 			/* The other queue has not been asked. */
 			if (scx_bpf_dsq_nr_queued(DSQ_LLC + llc_of(cpu)) > 0)
 				c->urgent = 1;
-			c->leaves = PVS_SCX_LEAVES_WAY;
+			if (!yielded)
+				make_way(c);
 			return 0;
 		}
 		if (take_raised(c, DSQ_LLC + llc_of(cpu), cpu, least)) {
-			c->leaves = PVS_SCX_LEAVES_WAY;
+			if (!yielded)
+				make_way(c);
 			return 0;
 		}
 	}
@@ -287,12 +289,14 @@ int BPF_PROG(pvs_running, struct task_struct *p)
 	vtime = p->scx.dsq_vtime;
 	/* Of one that is boosted it does not count, but says that it is ours. */
 	c->weight = c->boosted ? 100 * PVS_SCX_UNIT : effective_weight(p);
-	c->vtime = vtime + (stays ? c->offset : 0) - charge(ran, c->weight);
+	c->vtime = vtime + (stays ? c->offset : 0);
+	if (ran)
+		c->vtime -= charge(ran, c->weight);
 	rescued = c->rescued;
 	c->rescued = 0;
 	if (!c->boosted) {
 		c->rivals = 0;
-		if (c->own)
+		if (c->own || ran)
 			slice_timed(cpu, ran);
 	}
 	/* It comes from the CPU's local queue, which is served unasked, and will
@@ -312,20 +316,21 @@ int BPF_PROG(pvs_running, struct task_struct *p)
 SEC("struct_ops/stopping")
 int BPF_PROG(pvs_stopping, struct task_struct *p, bool runnable)
 {
-	struct pvs_scx_cpu *c = cpu_record(scx_bpf_task_cpu(p));
+	__u32 cpu = scx_bpf_task_cpu(p), index, boosted;
+	struct pvs_scx_cpu *c = cpu_record(cpu);
 	struct pvs_scx_place *place = 0;
-	__u32 index;
 
 	if (!c)
 		return 0;
+	boosted = c->boosted;
 	*(volatile __u32 *)&c->boosted = 0;
 	if (vcpu_known(p))
 		place = vcpu_place(p, &index);
 	pvs_set_vtime(p, vtime_now(c, p));
 	if (place)
 		vcpu_counts(p, place, 0, c->offset);
-	if (runnable && c->leaves == PVS_SCX_LEAVES_WAY)
-		keep_turn(c, p);
+	if (runnable && c->leaves == PVS_SCX_LEAVES_WAY && !boosted)
+		keep_turn(c, p, cpu);
 	c->leaves = 0;
 	c->began = p->se.sum_exec_runtime;
 	*(volatile __u32 *)&c->weight = 0;
