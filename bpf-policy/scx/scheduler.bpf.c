@@ -190,7 +190,7 @@ int BPF_PROG(pvs_dispatch, __s32 cpu, struct task_struct *prev)
 {
 	struct pvs_scx_cpu *c = cpu_record(cpu);
 	struct pvs_scx_llc *llc = llc_record(cpu);
-	bool shared, yielded;
+	bool shared, yielded, raised;
 	__u32 least;
 	__s32 own;
 
@@ -203,15 +203,13 @@ int BPF_PROG(pvs_dispatch, __s32 cpu, struct task_struct *prev)
 	if (*(volatile __u32 *)&c->urgent) {
 		least = prev && vcpu_known(prev) ? vcpu_urgency(prev) : 0;
 		__sync_lock_test_and_set(&c->urgent, 0);
-		if (take_raised(c, DSQ_CPU + cpu, cpu, least)) {
-			/* The other queue has not been asked. */
-			if (scx_bpf_dsq_nr_queued(DSQ_LLC + llc_of(cpu)) > 0)
-				c->urgent = 1;
-			if (!yielded)
-				make_way(c);
-			return 0;
-		}
-		if (take_raised(c, DSQ_LLC + llc_of(cpu), cpu, least)) {
+		raised = take_raised(c, DSQ_CPU + cpu, cpu, least);
+		if (!raised)
+			raised = take_raised(c, DSQ_LLC + llc_of(cpu), cpu,
+					     least);
+		else if (scx_bpf_dsq_nr_queued(DSQ_LLC + llc_of(cpu)) > 0)
+			c->urgent = 1; /* that one has not been asked */
+		if (raised) {
 			if (!yielded)
 				make_way(c);
 			return 0;
