@@ -31,6 +31,10 @@ struct __sk_buff;
 #pragma clang attribute push(__attribute__((preserve_access_index)), \
 			     apply_to = record)
 
+struct thread_info {
+	unsigned int cpu;
+};
+
 struct sched_entity {
 	__u64 sum_exec_runtime;
 };
@@ -55,6 +59,7 @@ struct task_group {
 };
 
 struct task_struct {
+	struct thread_info thread_info;
 	int pid;
 	int tgid;
 	unsigned int __state; /* 5.14 and later */

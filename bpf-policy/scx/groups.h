@@ -68,6 +68,9 @@ static __always_inline struct task_group *group_of(struct task_struct *p)
 	struct task_group *tg = pvs_task_group(p), *above = tg;
 	int level;
 
+	/* The root, which is none. */
+	if (tg && !tg->parent)
+		return tg;
 	for (level = 0; level < PVS_SCX_LEVELS && above; level++)
 		above = above->parent;
 	for (level = 0; level < PVS_SCX_DEEPEST && above; level++) {

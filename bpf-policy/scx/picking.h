@@ -39,7 +39,7 @@ static __always_inline bool take_raised(struct pvs_scx_cpu *c, __u64 dsq,
 
 	if (!bpf_iter_scx_dsq_new(&it, dsq, 0)) {
 		while ((p = bpf_iter_scx_dsq_next(&it))) {
-			urgency = vcpu_known(p) ? vcpu_urgency(p) : 0;
+			urgency = vcpu_urgency(p);
 			if (!urgency || !pvs_may_run(p, cpu))
 				continue;
 			if (moved || urgency < least) {
@@ -114,23 +114,31 @@ static __always_inline bool take_shared(__u32 llc)
 /* Whether p queues by the clock of a CPU: it must stay there, or is to. */
 static __always_inline bool queues_by_cpu(struct task_struct *p)
 {
-	return pvs_stays(p) || (vcpu_known(p) && vcpu_by_cpu(p));
+	return pvs_stays(p) || vcpu_by_cpu(p);
 }
 
 /*
- * Virtual time of p, which is on the CPU, with what it has run. What a vCPU has
- * run boosted is not in it: that is bounded by the policy's budgets, and one
- * that had to make good for it would wait for long as soon as it is lowered.
+ * Virtual time of p, which is on the CPU and is `v` if it is a vCPU, with what it
+ * has run. What a vCPU has run boosted is not in it: that is bounded by the policy's
+ * budgets, and one that had to make good for it would wait for long as soon as it is
+ * lowered.
  */
 static __always_inline __u64 vtime_now(struct pvs_scx_cpu *c,
-				       struct task_struct *p)
+				       struct task_struct *p,
+				       const struct vcpu *v)
 {
-	__u64 ran = p->se.sum_exec_runtime - c->began;
+	__s64 ran = p->se.sum_exec_runtime - c->began;
 	__u32 weight = c->weight;
 
-	if (vcpu_known(p) && !vcpu_is_charged(p, &weight))
-		return p->scx.dsq_vtime;
-	return p->scx.dsq_vtime + charge(ran, weight);
+	if (v) {
+		if (v->place->favours == PVS_SCX_FAVOURED)
+			return p->scx.dsq_vtime;
+		if (v->place->favours == PVS_SCX_LOWERED)
+			weight = effective_weight(p);
+		weight = vcpu_weight(p, v, weight);
+	}
+	/* One that was lowered may not have run for as long as it was thought. */
+	return p->scx.dsq_vtime + (ran > 0 ? charge(ran, weight) : 0);
 }
 
 static __always_inline void advance(__u64 *clock, __u64 vtime)
@@ -173,12 +181,13 @@ static __always_inline void pick(struct pvs_scx_cpu *c, struct pvs_scx_llc *llc,
 	__u64 own = 0, shared = 0, mine, going = 0;
 	__u64 least = llc->clock - host.slice_ns;
 	bool has_own, has_shared, stays = 0;
+	struct vcpu v;
 
 	has_own = first_in(DSQ_CPU + cpu, cpu, &own);
 	has_shared = first_in(DSQ_LLC + llc_of(cpu), cpu, &shared);
 	if (prev) {
 		stays = queues_by_cpu(prev);
-		going = vtime_now(c, prev);
+		going = vtime_now(c, prev, vcpu_of(prev, &v) ? &v : 0);
 	}
 	if (!(has_own || (prev && stays)) || !(has_shared || (prev && !stays)))
 		c->offset = llc->clock - c->clock;
@@ -201,6 +210,8 @@ static __always_inline void pick(struct pvs_scx_cpu *c, struct pvs_scx_llc *llc,
 		}
 		if (!c->boosted)
 			advance(stays ? &c->clock : &llc->clock, going);
+		pvs_set_vtime(prev, going);
+		c->began = prev->se.sum_exec_runtime;
 		c->vtime = going + (stays ? c->offset : 0);
 		c->since = pvs_now();
 		pvs_set_slice(prev, host.slice_ns);

@@ -7,16 +7,14 @@
 #include "scx/queues.h"
 #include "scx/slices.h"
 
-/* A CPU near `cpu`, whose record is c, that p, so urgent, may preempt, or -1. */
-static __always_inline __s32 victim(struct task_struct *p,
-				    struct pvs_scx_cpu *c, __u32 cpu,
-				    bool stays, __u32 urgency)
+/* A CPU near `cpu` that p, so urgent, may preempt, or -1. */
+static __always_inline __s32 victim(struct task_struct *p, __u32 cpu,
+				    __u32 urgency)
 {
+	struct pvs_scx_cpu *c;
 	__u32 i, other = cpu;
 
-	if (gives_way(c, urgency) && (stays || pvs_may_run(p, cpu)))
-		return cpu;
-	for (i = 1; !stays && i < host.cpus && i < 64; i++) {
+	for (i = 1; i < host.cpus && i < 64; i++) {
 		if (++other >= host.cpus)
 			other = 0;
 		c = cpu_record(other);
@@ -28,12 +26,12 @@ static __always_inline __s32 victim(struct task_struct *p,
 }
 
 /* Whether nobody waits for a CPU but those that other caches have. */
-static __always_inline bool alone(__u32 cpu)
+static __always_inline bool alone(struct pvs_scx_cpu *c, __u32 cpu)
 {
-	struct pvs_scx_cpu *c = cpu_record(cpu);
+	struct pvs_scx_llc *llc = llc_record(cpu);
 
-	return c && !c->own && !scx_bpf_dsq_nr_queued(SCX_DSQ_LOCAL_ON | cpu) &&
-	       !scx_bpf_dsq_nr_queued(DSQ_LLC + llc_of(cpu));
+	return c && llc && !c->own && !shared_waits(c, llc, cpu, 1) &&
+	       !scx_bpf_dsq_nr_queued(SCX_DSQ_LOCAL_ON | cpu);
 }
 
 /* What p, which is put on a CPU of that cache out of its turn, owes is forgotten,
@@ -60,12 +58,13 @@ static __always_inline void make_way(struct pvs_scx_cpu *c)
 		c->leaves = PVS_SCX_LEAVES_WAY;
 }
 
-/* p, a boosted vCPU, is put in the place of what `cpu` runs. */
-static __always_inline void take_place(struct task_struct *p, __u32 cpu,
-				       __u64 flags)
+/* p, a boosted vCPU, is put in the place of what a CPU runs; `dsq` is its local
+ * queue. */
+static __always_inline void
+take_place(struct task_struct *p, struct pvs_scx_cpu *c, __u64 dsq, __u64 flags)
 {
-	make_way(cpu_record(cpu));
-	pvs_insert(p, SCX_DSQ_LOCAL_ON | cpu, host.slice_ns,
+	make_way(c);
+	pvs_insert(p, dsq, host.slice_ns,
 		   flags | PVS_ENQ(SCX_ENQ_PREEMPT) | PVS_ENQ(SCX_ENQ_HEAD));
 }
 
@@ -90,16 +89,23 @@ static __always_inline void keep_turn(struct pvs_scx_cpu *c,
 		pvs_set_slice(p, slice - ran);
 }
 
-/* Queues a boosted vCPU; preempts where it may. */
-static __always_inline void enqueue_boosted(struct task_struct *p,
-					    struct pvs_scx_cpu *c, __u32 cpu,
-					    bool stays, __u32 urgency,
-					    __u64 flags, __u64 dsq, __u64 clock)
+/* Queues a boosted vCPU, which is v; preempts where it may. */
+static __always_inline void
+enqueue_boosted(struct task_struct *p, const struct vcpu *v,
+		struct pvs_scx_cpu *c, struct pvs_scx_llc *llc, __u32 cpu,
+		bool stays, __u32 urgency, __u64 flags)
 {
-	__s32 other = victim(p, c, cpu, stays, urgency);
+	__u64 clock = stays ? c->clock : llc->clock;
+	__s32 other;
 
+	if (gives_way(c, urgency) && (stays || pvs_may_run(p, cpu))) {
+		take_place(p, c, SCX_DSQ_LOCAL, flags);
+		return;
+	}
+	other = stays ? -1 : victim(p, cpu, urgency);
 	if (other >= 0) {
-		take_place(p, other, flags);
+		take_place(p, cpu_record(other),
+			   SCX_DSQ_LOCAL_ON | (__u32)other, flags);
 		return;
 	}
 	if (!*(volatile __u32 *)&c->weight &&
@@ -119,9 +125,10 @@ static __always_inline void enqueue_boosted(struct task_struct *p,
 	if (scx_bpf_dsq_nr_queued(SCX_DSQ_LOCAL_ON | cpu) >
 	    !*(volatile __u32 *)&c->weight)
 		*(volatile __u32 *)&c->urgent = 1;
-	vcpu_goes_ahead(p, limited(p, clock, flags));
-	pvs_insert_vtime(p, dsq, host.slice_ns, ahead_of(clock, urgency),
-			 flags);
+	v->place->vtime = limited(p, clock, flags);
+	v->place->ahead = 1;
+	pvs_insert_vtime(p, queue_of(c, llc, cpu, stays), host.slice_ns,
+			 ahead_of(clock, urgency), flags);
 }
 
 #endif /* PVSCHED_SCX_PLACING_H */

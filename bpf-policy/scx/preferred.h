@@ -43,18 +43,18 @@ static long preferred_look(__u32 i, struct preferred_choice *choice)
 	return 0;
 }
 
-/* A preferred CPU for vCPU `index`, which is p and has been on `from`: an idle
- * one, else one that gives way to its urgency, else the next; -1: it prefers
+/* A preferred CPU for p, which is v and has been on `from`: an idle one, else one that gives way to its urgency, else the next; -1: it prefers
  * none that it may use. */
-static __always_inline __s32 preferred_cpu(struct task_struct *p, __u32 index,
-					   __u32 from, bool *is_idle)
+static __always_inline __s32 preferred_cpu(struct task_struct *p,
+					   const struct vcpu *v, __u32 from,
+					   bool *is_idle)
 {
 	struct preferred_choice choice = { .p = p, .from = from };
 
-	choice.preference = bpf_map_lookup_elem(&preferences, &index);
+	choice.preference = bpf_map_lookup_elem(&preferences, &v->index);
 	if (!choice.preference)
 		return -1;
-	choice.urgency = pvs_scx_urgency(vcpu_body(index));
+	choice.urgency = pvs_scx_urgency(vcpu_body(v));
 	choice.any = choice.gives_way = choice.idle = -1;
 	bpf_loop(host.cpus, preferred_look, &choice, 0);
 	*is_idle = choice.idle >= 0;

@@ -39,6 +39,7 @@ const volatile struct pvs_scx_host host SEC(".rodata.scx");
 #define LOOK_EACH 1000
 #define LOOK_AGAIN 10
 #define LOOK_TURNS 16
+#define GUESSES 16 /* `waits` is believed so often before the queue is asked */
 
 static __always_inline bool before(__u64 a, __u64 b)
 {
@@ -74,6 +75,35 @@ static __always_inline struct pvs_scx_llc *llc_record(__u32 cpu)
 	__u32 llc = llc_of(cpu);
 
 	return bpf_map_lookup_elem(&scx_llcs, &llc);
+}
+
+/* Whether somebody waits in the cache's queue. To ask the queue costs more than the
+ * rest of a wake-up; where a mistake costs a turn only, the hint will do. */
+static __always_inline bool shared_waits(struct pvs_scx_cpu *c,
+					 struct pvs_scx_llc *llc, __u32 cpu,
+					 bool hint)
+{
+	__u32 waits = *(volatile __u32 *)&llc->waits, is;
+
+	if (hint && !waits && ++c->guesses % GUESSES)
+		return 0;
+	is = scx_bpf_dsq_nr_queued(DSQ_LLC + llc_of(cpu)) > 0;
+	if (waits != is)
+		*(volatile __u32 *)&llc->waits = is;
+	return is;
+}
+
+/* The queue for one that waits for `cpu`, or for any of its cache. */
+static __always_inline __u64 queue_of(struct pvs_scx_cpu *c,
+				      struct pvs_scx_llc *llc, __u32 cpu,
+				      bool stays)
+{
+	if (stays) {
+		c->own = 1;
+		return DSQ_CPU + cpu;
+	}
+	*(volatile __u32 *)&llc->waits = 1;
+	return DSQ_LLC + llc_of(cpu);
 }
 
 /* Virtual time of run time, by effective weight. */

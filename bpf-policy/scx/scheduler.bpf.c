@@ -46,11 +46,13 @@ __s32 BPF_PROG(pvs_select_cpu, struct task_struct *p, __s32 prev_cpu,
 {
 	bool is_idle = 0, known;
 	__s32 cpu = -1, other;
-	__u32 urgency, index;
+	struct pvs_scx_cpu *c;
+	__u32 urgency;
+	struct vcpu v;
 
-	known = vcpu_known(p) && vcpu_index(p, &index);
+	known = vcpu_of(p, &v);
 	if (known)
-		cpu = preferred_cpu(p, index, prev_cpu, &is_idle);
+		cpu = preferred_cpu(p, &v, prev_cpu, &is_idle);
 	if (cpu >= 0 && !is_idle)
 		return cpu; /* the rest is enqueue()'s */
 	if (cpu < 0)
@@ -59,85 +61,84 @@ __s32 BPF_PROG(pvs_select_cpu, struct task_struct *p, __s32 prev_cpu,
 		insert_idle(p, cpu);
 		return cpu;
 	}
+	c = cpu_record(cpu);
 	if (!known) {
 		/* The waker is about to sleep, and nobody else waits. */
 		if ((wake_flags & PVS_WAKE(SCX_WAKE_SYNC)) &&
-		    cpu == (__s32)bpf_get_smp_processor_id() && alone(cpu))
+		    cpu == (__s32)bpf_get_smp_processor_id() && alone(c, cpu))
 			insert_idle(p, cpu);
 		return cpu;
 	}
-	urgency = pvs_scx_urgency(vcpu_decision(index, cpu));
+	urgency = vcpu_queues(&v, cpu);
 	if (!urgency)
 		return cpu;
-	other = victim(p, cpu_record(cpu), cpu, 0, urgency);
-	if (other < 0)
-		return cpu;
-	take_place(p, other, 0);
-	return other;
+	if (!gives_way(c, urgency) || !pvs_may_run(p, cpu)) {
+		other = victim(p, cpu, urgency);
+		if (other < 0)
+			return cpu;
+		cpu = other;
+		c = cpu_record(cpu);
+	}
+	take_place(p, c, SCX_DSQ_LOCAL_ON | (__u32)cpu, 0);
+	return cpu;
 }
 
 SEC("struct_ops/enqueue")
 int BPF_PROG(pvs_enqueue, struct task_struct *p, __u64 flags)
 {
-	__u32 cpu = scx_bpf_task_cpu(p), urgency, index;
-	struct pvs_scx_cpu *c = cpu_record(cpu);
+	bool stays = pvs_stays(p), preempts = 0, known, is_idle, kthread;
+	__u32 cpu = pvs_task_cpu(p), urgency;
+	struct pvs_scx_cpu *c = cpu_record(cpu), *there;
 	struct pvs_scx_llc *llc = llc_record(cpu);
-	bool stays = pvs_stays(p), known, is_idle;
-	struct pvs_scx_place *place;
-	__u64 dsq, clock, vtime;
-	bool preempts = 0, kthread;
+	__u64 dsq, vtime;
 	__s32 other = -1;
+	struct vcpu v;
 	__s64 ahead;
 
 	if (!c || !llc)
 		return 0;
-	known = vcpu_known(p) && vcpu_index(p, &index);
+	known = vcpu_of(p, &v);
 	/* It has made room for a real-time task and may go nowhere else: it goes
 	 * on after that, in its turn if it is not boosted. */
 	if (stays && (flags & PVS_ENQ(SCX_ENQ_REENQ))) {
-		if (known && pvs_scx_urgency(vcpu_decision(index, cpu)))
+		if (known && vcpu_queues(&v, cpu))
 			flags |= PVS_ENQ(SCX_ENQ_HEAD);
 		pvs_insert(p, SCX_DSQ_LOCAL,
 			   p->scx.slice ? p->scx.slice : host.slice_ns, flags);
 		return 0;
 	}
 	if (known) {
-		place = bpf_map_lookup_elem(&scx_places, &index);
-		if (!place)
-			return 0;
-		vcpu_comes_back(p, place);
-		if (place->by_cpu && place->cpu != cpu) { /* moved */
-			place->by_cpu = 0;
+		vcpu_comes_back(p, v.place);
+		if (v.place->by_cpu && v.place->cpu != cpu) { /* moved */
+			v.place->by_cpu = 0;
 			pvs_set_vtime(p, llc->clock);
 		}
 		if (!stays)
-			other = preferred_cpu(p, index, cpu, &is_idle);
-		vcpu_counts(p, place, other == (__s32)cpu, c->offset);
+			other = preferred_cpu(p, &v, cpu, &is_idle);
+		vcpu_counts(p, v.place, other == (__s32)cpu, c->offset);
 		if (other >= 0 && other != (__s32)cpu) {
 			/* Its turn there: it queues when that is over. */
-			urgency = pvs_scx_urgency(vcpu_decision(index, other));
+			dsq = SCX_DSQ_LOCAL_ON | (__u32)other;
+			urgency = vcpu_queues(&v, other);
 			forgive(p, llc_record(other));
-			if (gives_way(cpu_record(other), urgency))
-				take_place(p, other, flags);
+			there = cpu_record(other);
+			if (gives_way(there, urgency))
+				take_place(p, there, dsq, flags);
 			else
-				pvs_insert(p, SCX_DSQ_LOCAL_ON | (__u32)other,
-					   host.slice_ns, flags);
+				pvs_insert(p, dsq, host.slice_ns, flags);
 			return 0;
 		}
 		stays |= other >= 0;
 	}
-	dsq = stays ? DSQ_CPU + cpu : DSQ_LLC + llc_of(cpu);
-	clock = stays ? c->clock : llc->clock;
 	if (known) {
-		urgency = pvs_scx_urgency(vcpu_decision(index, cpu));
+		urgency = vcpu_queues(&v, cpu);
 		if (urgency) {
-			c->own |= stays;
-			enqueue_boosted(p, c, cpu, stays, urgency, flags, dsq,
-					clock);
+			enqueue_boosted(p, &v, c, llc, cpu, stays, urgency,
+					flags);
 			return 0;
 		}
 	}
-	vtime = limited(p, clock, flags);
+	vtime = limited(p, stays ? c->clock : llc->clock, flags);
 	if (flags & PVS_ENQ(SCX_ENQ_WAKEUP)) {
 		kthread = stays && (p->flags & PF_KTHREAD);
 		ahead = lead(c, vtime + (stays ? c->offset : 0), kthread,
@@ -157,7 +158,7 @@ int BPF_PROG(pvs_enqueue, struct task_struct *p, __u64 flags)
 		/* Nobody else waits, and it is due before the current task has
 		 * had two more slices (one that wakes is no farther behind its
 		 * clock than one): no need to choose. */
-		if (stays && alone(cpu) &&
+		if (stays && alone(c, cpu) &&
 		    ahead + 2 * (__s64)charge(host.slice_ns, c->weight) > 0) {
 			if (preempts)
 				flags |= PVS_ENQ(SCX_ENQ_PREEMPT);
@@ -168,9 +169,9 @@ int BPF_PROG(pvs_enqueue, struct task_struct *p, __u64 flags)
 			return 0;
 		}
 	}
-	c->own |= stays;
 	slice_timed(cpu, 0);
-	pvs_insert_vtime(p, dsq, host.slice_ns, vtime, flags);
+	pvs_insert_vtime(p, queue_of(c, llc, cpu, stays), host.slice_ns, vtime,
+			 flags);
 	if (preempts) {
 		scx_bpf_kick_cpu(cpu, SCX_KICK_PREEMPT);
 		return 0;
@@ -201,7 +202,7 @@ int BPF_PROG(pvs_dispatch, __s32 cpu, struct task_struct *prev)
 	if (prev && (!(prev->scx.flags & SCX_TASK_QUEUED) || yielded))
 		prev = 0;
 	if (*(volatile __u32 *)&c->urgent) {
-		least = prev && vcpu_known(prev) ? vcpu_urgency(prev) : 0;
+		least = prev ? vcpu_urgency(prev) : 0;
 		__sync_lock_test_and_set(&c->urgent, 0);
 		raised = take_raised(c, DSQ_CPU + cpu, cpu, least);
 		if (!raised)
@@ -224,8 +225,7 @@ int BPF_PROG(pvs_dispatch, __s32 cpu, struct task_struct *prev)
 	}
 	own = c->own ? scx_bpf_dsq_nr_queued(DSQ_CPU + cpu) : 0;
 	c->own = own > 0;
-	shared = (own > 0 || prev) &&
-		 scx_bpf_dsq_nr_queued(DSQ_LLC + llc_of(cpu)) > 0;
+	shared = (own > 0 || prev) && shared_waits(c, llc, cpu, !prev);
 	if ((own > 0) + shared + !!prev > 1) {
 		pick(c, llc, cpu, own, prev);
 		return 0;
@@ -262,12 +262,13 @@ int BPF_PROG(pvs_quiescent, struct task_struct *p, __u64 flags)
 SEC("struct_ops/running")
 int BPF_PROG(pvs_running, struct task_struct *p)
 {
-	__u32 cpu = scx_bpf_task_cpu(p);
+	__u32 cpu = pvs_task_cpu(p);
 	struct pvs_scx_cpu *c = cpu_record(cpu);
 	struct pvs_scx_llc *llc = llc_record(cpu);
 	bool stays = p->nr_cpus_allowed == 1;
 	__u64 vtime, *clock, ran = 0;
 	bool rescued;
+	struct vcpu v;
 
 	if (!c || !llc)
 		return 0;
@@ -279,8 +280,8 @@ int BPF_PROG(pvs_running, struct task_struct *p)
 	else if (p->scx.slice) /* less: it was interrupted */
 		ran = host.slice_ns - p->scx.slice;
 	c->since = pvs_now() - ran;
-	if (vcpu_known(p))
-		stays |= vcpu_runs(p, c, cpu);
+	if (vcpu_of(p, &v))
+		stays |= vcpu_runs(p, &v, c, cpu);
 	clock = stays ? &c->clock : &llc->clock;
 	if (before(p->scx.dsq_vtime, *clock - BEHIND_SLICES * host.slice_ns))
 		bound_lag(p, *clock);
@@ -314,19 +315,19 @@ int BPF_PROG(pvs_running, struct task_struct *p)
 SEC("struct_ops/stopping")
 int BPF_PROG(pvs_stopping, struct task_struct *p, bool runnable)
 {
-	__u32 cpu = scx_bpf_task_cpu(p), index, boosted;
+	__u32 cpu = pvs_task_cpu(p), boosted;
 	struct pvs_scx_cpu *c = cpu_record(cpu);
-	struct pvs_scx_place *place = 0;
+	struct vcpu v;
+	bool known;
 
 	if (!c)
 		return 0;
 	boosted = c->boosted;
 	*(volatile __u32 *)&c->boosted = 0;
-	if (vcpu_known(p))
-		place = vcpu_place(p, &index);
-	pvs_set_vtime(p, vtime_now(c, p));
-	if (place)
-		vcpu_counts(p, place, 0, c->offset);
+	known = vcpu_of(p, &v);
+	pvs_set_vtime(p, vtime_now(c, p, known ? &v : 0));
+	if (known)
+		vcpu_counts(p, v.place, 0, c->offset);
 	if (runnable && c->leaves == PVS_SCX_LEAVES_WAY && !boosted)
 		keep_turn(c, p, cpu);
 	c->leaves = 0;
@@ -338,7 +339,7 @@ int BPF_PROG(pvs_stopping, struct task_struct *p, bool runnable)
 SEC("struct_ops/yield")
 bool BPF_PROG(pvs_yield, struct task_struct *from, struct task_struct *to)
 {
-	struct pvs_scx_cpu *c = cpu_record(scx_bpf_task_cpu(from));
+	struct pvs_scx_cpu *c = cpu_record(pvs_task_cpu(from));
 
 	if (c)
 		c->leaves = PVS_SCX_LEAVES_TURN;
@@ -351,17 +352,14 @@ bool BPF_PROG(pvs_yield, struct task_struct *from, struct task_struct *to)
 SEC("struct_ops/enable")
 int BPF_PROG(pvs_enable, struct task_struct *p)
 {
-	__u32 cpu = scx_bpf_task_cpu(p);
+	__u32 cpu = pvs_task_cpu(p);
 	struct pvs_scx_cpu *c = cpu_record(cpu);
 	struct pvs_scx_llc *llc = llc_record(cpu);
-	struct pvs_scx_place *place = 0;
-	__u32 index;
+	struct vcpu v;
 
-	if (vcpu_known(p))
-		place = vcpu_place(p, &index);
-	if (place) {
-		place->ahead = 0;
-		place->by_cpu = 0;
+	if (vcpu_of(p, &v)) {
+		v.place->ahead = 0;
+		v.place->by_cpu = 0;
 	}
 	if (c && llc)
 		pvs_set_vtime(p,
@@ -387,7 +385,7 @@ static __always_inline void hand_over(__u64 dsq, __s32 cpu)
 
 	if (!bpf_iter_scx_dsq_new(&it, dsq, 0))
 		while ((p = bpf_iter_scx_dsq_next(&it)))
-			if (scx_bpf_task_cpu(p) == cpu)
+			if ((__s32)pvs_task_cpu(p) == cpu)
 				pvs_move(&it, p, SCX_DSQ_LOCAL_ON | (__u32)cpu,
 					 0);
 	bpf_iter_scx_dsq_destroy(&it);
@@ -450,6 +448,7 @@ __s32 BPF_PROG(pvs_init)
 	report = bpf_map_lookup_elem(&scx_report, &zero);
 	if (report) {
 		report->cpus = host.cpus;
+		report->slice_ns = host.slice_ns;
 		*(volatile __u32 *)&report->attached = 1;
 	}
 	return 0;

@@ -45,11 +45,12 @@ struct pvs_scx_cpu {
 	__u32 boosted; /* pvs_scx_urgency() of the current task */
 	__u32 urgent;  /* a vCPU that waits here has been raised */
 	__u8 llc;
-	__u8 leaves; /* PVS_SCX_LEAVES_*: why the current task does */
-	__u8 gone;   /* it is offline */
-	__u32 look;  /* when it next looks for who has waited long, 2^20 ns */
-	__u8 turns;  /* dispatches since it has looked at the clock for that */
-	__u8 own;    /* its own queue may hold somebody */
+	__u8 leaves;  /* PVS_SCX_LEAVES_*: why the current task does */
+	__u8 gone;    /* it is offline */
+	__u8 guesses; /* times that `waits` of the LLC was believed */
+	__u32 look;   /* when it next looks for who has waited long, 2^20 ns */
+	__u8 turns;   /* dispatches since it has looked at the clock for that */
+	__u8 own;     /* its own queue may hold somebody */
 	__u8 rescued; /* who is put on next has waited long: it is not its turn */
 	__u8 rivals; /* a boosted vCPU queued here behind another one */
 };
@@ -57,15 +58,19 @@ struct pvs_scx_cpu {
 /* One per last-level cache. */
 struct pvs_scx_llc {
 	__u64 clock; /* virtual time of those that may run on several CPUs */
-	__u64 pad[7];
+	__u32 waits; /* somebody may wait in its queue, mostly right */
+	__u32 pad[13];
 };
+
+#define PVS_SCX_FAVOURED 1 /* its run time is not charged */
+#define PVS_SCX_LOWERED 2  /* it is from `began` on, by its own weight */
 
 /* One per vCPU, by the index of its mailbox. */
 struct pvs_scx_place {
-	__u32 cpu;     /* where it was queued or put on last */
-	__u8 ahead;    /* it is queued before its virtual time, which is: */
-	__u8 by_cpu;   /* that time is by its CPU's clock: it prefers CPUs */
-	__u8 favoured; /* its run time is not charged: it was put on boosted */
+	__u32 cpu;    /* where it was queued or put on last */
+	__u8 ahead;   /* it is queued before its virtual time, which is: */
+	__u8 by_cpu;  /* that time is by its CPU's clock: it prefers CPUs */
+	__u8 favours; /* PVS_SCX_FAVOURED or _LOWERED: it was put on boosted */
 	__u8 pad;
 	__u64 vtime;
 };
@@ -82,7 +87,7 @@ struct pvs_scx_report {
 	__u32 attached; /* the scheduler is in force */
 	__u32 kind;	/* enum scx_exit_kind of the kernel; 0: has not ended */
 	__u32 cpus;	/* as in pvs_scx_host */
-	__u32 pad;
+	__u32 slice_ns; /* the same */
 	__s64 code;
 	char reason[64];
 	char message[192];

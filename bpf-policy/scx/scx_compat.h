@@ -104,7 +104,6 @@ enum scx_wake_flags {
 
 extern __s32 scx_bpf_create_dsq(__u64 dsq, __s32 node) PVS_KFUNC;
 extern __s32 scx_bpf_dsq_nr_queued(__u64 dsq) PVS_KFUNC;
-extern __s32 scx_bpf_task_cpu(const struct task_struct *p) PVS_KFUNC;
 extern __s32 scx_bpf_select_cpu_dfl(struct task_struct *p, __s32 prev_cpu,
 				    __u64 wake_flags, bool *is_idle) PVS_KFUNC;
 extern __s32 scx_bpf_pick_idle_cpu(const struct cpumask *allowed,
@@ -140,8 +139,6 @@ extern bool scx_bpf_dispatch_from_dsq(struct bpf_iter_scx_dsq *it,
 				      struct task_struct *p, __u64 dsq,
 				      __u64 flags) PVS_KFUNC;
 extern __u32 scx_bpf_reenqueue_local(void) PVS_KFUNC;
-/* 6.14 and later */
-extern __u64 scx_bpf_now(void) PVS_KFUNC;
 /* 6.19 and later */
 extern bool scx_bpf_task_set_slice(struct task_struct *p,
 				   __u64 slice) PVS_KFUNC;
@@ -183,12 +180,6 @@ static __always_inline bool pvs_move(struct bpf_iter_scx_dsq *it,
 	return scx_bpf_dispatch_from_dsq(it, p, dsq, flags);
 }
 
-/* Nanoseconds, of one CPU's clock. */
-static __always_inline __u64 pvs_now(void)
-{
-	return pvs_exists(scx_bpf_now) ? scx_bpf_now() : bpf_ktime_get_ns();
-}
-
 static __always_inline void pvs_set_slice(struct task_struct *p, __u64 slice)
 {
 	if (pvs_exists(scx_bpf_task_set_slice))
@@ -199,6 +190,8 @@ static __always_inline void pvs_set_slice(struct task_struct *p, __u64 slice)
 
 static __always_inline void pvs_set_vtime(struct task_struct *p, __u64 vtime)
 {
+	if (p->scx.dsq_vtime == vtime)
+		return;
 	if (pvs_exists(scx_bpf_task_set_dsq_vtime))
 		scx_bpf_task_set_dsq_vtime(p, vtime);
 	else
@@ -235,6 +228,11 @@ static __always_inline bool pvs_may_run(struct task_struct *p, __u32 cpu)
 {
 	return bpf_core_type_exists(struct cpumask) &&
 	       bpf_cpumask_test_cpu(cpu, p->cpus_ptr);
+}
+
+static __always_inline __u32 pvs_task_cpu(struct task_struct *p)
+{
+	return p->thread_info.cpu;
 }
 
 /* The group of p's that has a weight; 0 in kernels without. */

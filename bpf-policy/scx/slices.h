@@ -15,38 +15,18 @@
 
 #define SLICE_NEARLY 8 /* the end of a slice: a part of it that is not missed */
 
-struct slice_timer {
-	struct bpf_timer timer;
-	__u32 started;
-	__u32 pad[11];
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, PVS_SCX_CPUS);
-	__type(key, __u32);
-	__type(value, struct slice_timer);
-} scx_slices SEC(".maps");
-
-static __always_inline void start_slice(struct slice_timer *s, __u64 ns)
-{
-	*(volatile __u32 *)&s->started = 1;
-	if (bpf_timer_start(&s->timer, ns, BPF_F_TIMER_CPU_PIN))
-		*(volatile __u32 *)&s->started = 0;
-}
-
 /* Something waits for this CPU, which is `cpu`, or is about to. A waker on
  * another one starts nothing: timers are where they are started, and that one may
  * be idle. It is left to the ticks then, or to who next waits from here. `ran` ns
  * of the slice are over. */
 static __always_inline void slice_timed(__u32 cpu, __u64 ran)
 {
-	struct slice_timer *s = bpf_map_lookup_elem(&scx_slices, &cpu);
+	struct pvs_scx_slice *s = bpf_map_lookup_elem(&scx_slices, &cpu);
 
 	if (!s || *(volatile __u32 *)&s->started ||
 	    cpu != bpf_get_smp_processor_id())
 		return;
-	start_slice(s, host.slice_ns - ran);
+	pvs_scx_time(s, host.slice_ns - ran);
 }
 
 /* Also one that may not run here; nobody does where the scheduler has ended. */
@@ -59,7 +39,7 @@ static __always_inline bool somebody_waits(__u32 cpu)
 
 /* Not under the run queue's lock: what it misses, the tick finds. A slice that is
  * over makes the CPU choose, which starts the timer if there was a choice. */
-static int slice_ends(void *map, __u32 *key, struct slice_timer *s)
+static int slice_ends(void *map, __u32 *key, struct pvs_scx_slice *s)
 {
 	__u32 cpu = *key;
 	struct pvs_scx_cpu *c = cpu_record(cpu);
@@ -75,12 +55,12 @@ static int slice_ends(void *map, __u32 *key, struct slice_timer *s)
 		scx_bpf_kick_cpu(cpu, SCX_KICK_PREEMPT);
 		return 0;
 	}
-	start_slice(s, slice - ran);
+	pvs_scx_time(s, slice - ran);
 	return 0;
 }
 
 /* Before the scheduler is in force; again where it has been. */
-static __always_inline int slice_ready(struct slice_timer *s)
+static __always_inline int slice_ready(struct pvs_scx_slice *s)
 {
 	*(volatile __u32 *)&s->started = 0;
 	bpf_timer_init(&s->timer, &scx_slices, CLOCK_MONOTONIC);

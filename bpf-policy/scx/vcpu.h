@@ -30,61 +30,58 @@ struct {
 	__type(value, __u32);
 } scx_near SEC(".maps");
 
-static __always_inline bool vcpu_index(struct task_struct *p, __u32 *index)
-{
-	__u32 tid = p->pid, key = tid % VCPU_NEAR;
-	__u32 *near = bpf_map_lookup_elem(&scx_near, &key);
+/* A vCPU's records. */
+struct vcpu {
+	__u32 index;
 	struct pvs_mailbox *box;
-	struct pvs_vcpu *v;
+	struct pvs_scx_place *place;
+};
 
+/* Whether p is a vCPU of ours, and its records. */
+static __always_inline bool vcpu_of(struct task_struct *p, struct vcpu *v)
+{
+	__u32 tid = p->pid, key = tid % VCPU_NEAR, *near;
+	struct pvs_vcpu *record;
+
+	if (!vcpu_known(p))
+		return 0;
+	near = bpf_map_lookup_elem(&scx_near, &key);
 	if (!near)
 		return 0;
-	*index = *(volatile __u32 *)near;
-	box = bpf_map_lookup_elem(&mailboxes, index);
-	if (box && *(volatile __u32 *)&box->tid == tid)
-		return 1;
-	v = bpf_map_lookup_elem(&vcpus, &tid);
-	if (!v)
-		return 0;
-	*index = v->index;
-	*(volatile __u32 *)near = *index;
-	return 1;
+	v->index = *(volatile __u32 *)near;
+	v->box = bpf_map_lookup_elem(&mailboxes, &v->index);
+	if (!v->box || *(volatile __u32 *)&v->box->tid != tid) {
+		record = bpf_map_lookup_elem(&vcpus, &tid);
+		if (!record)
+			return 0;
+		v->index = record->index;
+		*(volatile __u32 *)near = v->index;
+		v->box = bpf_map_lookup_elem(&mailboxes, &v->index);
+	}
+	v->place = bpf_map_lookup_elem(&scx_places, &v->index);
+	return v->box && v->place;
 }
 
-static __always_inline __u32 vcpu_body(__u32 index)
+static __always_inline __u32 vcpu_body(const struct vcpu *v)
 {
-	struct pvs_mailbox *box = bpf_map_lookup_elem(&mailboxes, &index);
-
-	if (!box || box->dead)
+	if (v->box->dead)
 		return 0;
-	return *(volatile __u64 *)&box->decision & PVS_DECISION_BODY;
+	return *(volatile __u64 *)&v->box->decision & PVS_DECISION_BODY;
 }
 
-/* The decision of vCPU `index`, which queues on `cpu`. */
-static __always_inline __u32 vcpu_decision(__u32 index, __u32 cpu)
+/* pvs_scx_urgency() of one that queues on `cpu`. */
+static __always_inline __u32 vcpu_queues(const struct vcpu *v, __u32 cpu)
 {
-	struct pvs_scx_place *place = bpf_map_lookup_elem(&scx_places, &index);
-
-	if (!place)
-		return 0;
-	__sync_lock_test_and_set(&place->cpu, cpu); /* a barrier */
-	return vcpu_body(index);
+	__sync_lock_test_and_set(&v->place->cpu, cpu); /* a barrier */
+	return pvs_scx_urgency(vcpu_body(v));
 }
 
 /* pvs_scx_urgency() of p. */
 static __always_inline __u32 vcpu_urgency(struct task_struct *p)
 {
-	__u32 index;
+	struct vcpu v;
 
-	return vcpu_index(p, &index) ? pvs_scx_urgency(vcpu_body(index)) : 0;
-}
-
-/* Where p is, if it is a vCPU of ours, and its index. */
-static __always_inline struct pvs_scx_place *vcpu_place(struct task_struct *p,
-							__u32 *index)
-{
-	return vcpu_index(p, index) ? bpf_map_lookup_elem(&scx_places, index) :
-				      0;
+	return vcpu_of(p, &v) ? pvs_scx_urgency(vcpu_body(&v)) : 0;
 }
 
 /* If p queued before all others and has not run since, its own virtual time is
@@ -112,38 +109,23 @@ static __always_inline void vcpu_counts(struct task_struct *p,
 
 static __always_inline bool vcpu_by_cpu(struct task_struct *p)
 {
-	__u32 index;
-	struct pvs_scx_place *place = vcpu_place(p, &index);
+	struct vcpu v;
 
-	return place && place->by_cpu;
-}
-
-/* p queues before all others; its own virtual time is kept. */
-static __always_inline void vcpu_goes_ahead(struct task_struct *p, __u64 vtime)
-{
-	__u32 index;
-	struct pvs_scx_place *place = vcpu_place(p, &index);
-
-	if (!place)
-		return;
-	place->vtime = vtime;
-	place->ahead = 1;
+	return vcpu_of(p, &v) && v.place->by_cpu;
 }
 
 /* p is put on the CPU. Returns whether its virtual time is by that one's clock. */
 static __always_inline bool vcpu_runs(struct task_struct *p,
+				      const struct vcpu *v,
 				      struct pvs_scx_cpu *c, __u32 cpu)
 {
-	__u32 index;
-	struct pvs_scx_place *place = vcpu_place(p, &index);
+	__u32 urgency = pvs_scx_urgency(vcpu_body(v));
 
-	if (!place)
-		return 0;
-	place->cpu = cpu;
-	vcpu_comes_back(p, place);
-	*(volatile __u32 *)&c->boosted = pvs_scx_urgency(vcpu_body(index));
-	place->favoured = c->boosted > 0;
-	return place->by_cpu;
+	v->place->cpu = cpu;
+	vcpu_comes_back(p, v->place);
+	*(volatile __u32 *)&c->boosted = urgency;
+	v->place->favours = urgency ? PVS_SCX_FAVOURED : 0;
+	return v->place->by_cpu;
 }
 
 /* scx.weight of nice 0 to 19, which is all that a decision to yield has; 32
@@ -153,27 +135,19 @@ static const volatile __u8 yield_weights[32] = {
 	100, 80, 64, 51, 41, 33, 27, 21, 17, 13, 11, 8, 7, 5, 4, 4, 3, 2, 2, 1,
 };
 
-/* Whether p, which is on a CPU, is charged for its run time, and by which
- * weight: for one that yields that is less by so much. */
-static __always_inline bool vcpu_is_charged(struct task_struct *p,
-					    __u32 *weight)
+/* The weight of v, which is on a CPU, by its own: for one that yields less by so
+ * much. */
+static __always_inline __u32 vcpu_weight(struct task_struct *p,
+					 const struct vcpu *v, __u32 weight)
 {
-	__u32 index, body, light, own = p->scx.weight;
-	struct pvs_scx_place *place = vcpu_place(p, &index);
+	__u32 body = vcpu_body(v), light, own = p->scx.weight;
 
-	if (!place)
-		return 1;
-	if (place->favoured)
-		return 0;
-	body = vcpu_body(index);
 	if (pvs_decision_class(body) != PVSCHED_CLASS_YIELD)
-		return 1;
+		return weight;
 	light = yield_weights[pvs_decision_nice(body) & 31];
 	if (light && light < own)
-		*weight = (__u64)*weight * light / own;
-	if (*weight < PVS_SCX_LEAST)
-		*weight = PVS_SCX_LEAST;
-	return 1;
+		weight = (__u64)weight * light / own;
+	return weight < PVS_SCX_LEAST ? PVS_SCX_LEAST : weight;
 }
 
 /* p, which has been on the CPU and would go on. Returns whether it has been put on
@@ -181,18 +155,19 @@ static __always_inline bool vcpu_is_charged(struct task_struct *p,
 static __always_inline bool vcpu_is_lowered(struct task_struct *p,
 					    struct pvs_scx_cpu *c)
 {
-	struct pvs_scx_place *place = 0;
-	__u32 index, urgency = 0, was = c->boosted;
+	__u32 urgency = 0, was = c->boosted;
+	bool known, favoured;
+	struct vcpu v;
 
-	if (vcpu_known(p))
-		place = vcpu_place(p, &index);
-	if (place)
-		urgency = pvs_scx_urgency(vcpu_body(index));
+	known = vcpu_of(p, &v);
+	if (known)
+		urgency = pvs_scx_urgency(vcpu_body(&v));
 	*(volatile __u32 *)&c->boosted = urgency;
-	if (urgency || !(place ? place->favoured : was))
+	favoured = known ? v.place->favours == PVS_SCX_FAVOURED : was;
+	if (urgency || !favoured)
 		return 0;
-	if (place)
-		place->favoured = 0;
+	if (known)
+		v.place->favours = 0;
 	return 1;
 }
 
