@@ -66,6 +66,7 @@ struct task_struct {
 	unsigned int flags;
 	int nr_cpus_allowed;
 	unsigned short migration_disabled;
+	int rcu_read_lock_nesting; /* with PREEMPT_RCU */
 	const struct cpumask *cpus_ptr;
 	struct sched_entity se;
 	struct sched_ext_entity scx;

@@ -16,8 +16,7 @@ static int fresh_cpu(void *map, __u32 *cpu, struct pvs_scx_cpu *c, void *none)
 	return *cpu + 1 >= host.cpus;
 }
 
-static int fresh_slice(void *map, __u32 *cpu, struct pvs_scx_slice *s,
-		       void *err)
+static int fresh_slice(void *map, __u32 *cpu, struct slice_timer *s, void *err)
 {
 	*(int *)err = slice_ready(s);
 	return *(int *)err || *cpu + 1 >= host.cpus;

@@ -127,18 +127,15 @@ static __always_inline __u64 vtime_now(struct pvs_scx_cpu *c,
 				       struct task_struct *p,
 				       const struct vcpu *v)
 {
-	__s64 ran = p->se.sum_exec_runtime - c->began;
+	__u64 ran = p->se.sum_exec_runtime - c->began;
 	__u32 weight = c->weight;
 
 	if (v) {
-		if (v->place->favours == PVS_SCX_FAVOURED)
+		if (v->place->favoured)
 			return p->scx.dsq_vtime;
-		if (v->place->favours == PVS_SCX_LOWERED)
-			weight = effective_weight(p);
 		weight = vcpu_weight(p, v, weight);
 	}
-	/* One that was lowered may not have run for as long as it was thought. */
-	return p->scx.dsq_vtime + (ran > 0 ? charge(ran, weight) : 0);
+	return p->scx.dsq_vtime + charge(ran, weight);
 }
 
 static __always_inline void advance(__u64 *clock, __u64 vtime)
@@ -172,10 +169,11 @@ static __always_inline bool take_own(struct pvs_scx_cpu *c, __u32 cpu,
 	return 1;
 }
 
-/* There is something to choose between: the two queues and the task that is
- * on the CPU and would go on. All by the time of the LLC's clock. */
+/* There is something to choose between: the CPU's queue, which holds `queued`, the
+ * shared one, if somebody waits there, and the task that is on the CPU and would go
+ * on. All by the time of the LLC's clock. */
 static __always_inline void pick(struct pvs_scx_cpu *c, struct pvs_scx_llc *llc,
-				 __u32 cpu, __s32 queued,
+				 __u32 cpu, __s32 queued, bool waits,
 				 struct task_struct *prev)
 {
 	__u64 own = 0, shared = 0, mine, going = 0;
@@ -183,8 +181,8 @@ static __always_inline void pick(struct pvs_scx_cpu *c, struct pvs_scx_llc *llc,
 	bool has_own, has_shared, stays = 0;
 	struct vcpu v;
 
-	has_own = first_in(DSQ_CPU + cpu, cpu, &own);
-	has_shared = first_in(DSQ_LLC + llc_of(cpu), cpu, &shared);
+	has_own = queued > 0 && first_in(DSQ_CPU + cpu, cpu, &own);
+	has_shared = waits && first_in(DSQ_LLC + llc_of(cpu), cpu, &shared);
 	if (prev) {
 		stays = queues_by_cpu(prev);
 		going = vtime_now(c, prev, vcpu_of(prev, &v) ? &v : 0);

@@ -80,13 +80,28 @@ static __always_inline void keep_turn(struct pvs_scx_cpu *c,
 {
 	__u64 now = pvs_now(), slice = host.slice_ns, ran = 0;
 
-	if (p->scx.slice || !pvs_stays(p) ||
-	    scx_bpf_dsq_nr_queued(SCX_DSQ_LOCAL_ON | cpu) > 1)
+	if (!pvs_stays(p) || scx_bpf_dsq_nr_queued(SCX_DSQ_LOCAL_ON | cpu) > 1)
 		return;
 	if (before(c->since, now))
 		ran = now - c->since;
 	if (ran + slice / SLICE_NEARLY < slice)
 		pvs_set_slice(p, slice - ran);
+}
+
+/*
+ * What is preempted within an RCU read-side section goes on for a moment after what
+ * preempts it, in the same way. All that waits for a grace period waits for it, as long
+ * as a light task waits for its turn: memory to be freed, above all, which a CPU then
+ * frees for milliseconds in the place of whatever it runs. Only if somebody has had a
+ * turn since the last moment here.
+ */
+static __always_inline void let_read(struct pvs_scx_cpu *c,
+				     struct task_struct *p)
+{
+	if (p->scx.slice || c->moment || !pvs_reads(p))
+		return;
+	c->moment = 1;
+	pvs_set_slice(p, host.slice_ns / SLICE_MOMENT);
 }
 
 /* Queues a boosted vCPU, which is v; preempts where it may. */

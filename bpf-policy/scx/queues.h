@@ -77,8 +77,9 @@ static __always_inline struct pvs_scx_llc *llc_record(__u32 cpu)
 	return bpf_map_lookup_elem(&scx_llcs, &llc);
 }
 
-/* Whether somebody waits in the cache's queue. To ask the queue costs more than the
- * rest of a wake-up; where a mistake costs a turn only, the hint will do. */
+/* Whether somebody waits in the cache's queue. To ask the queue costs as much as the
+ * rest of a wake-up. The hint is wrong where one queued while the queue was found
+ * empty: it will do where that one is passed over for some turns. */
 static __always_inline bool shared_waits(struct pvs_scx_cpu *c,
 					 struct pvs_scx_llc *llc, __u32 cpu,
 					 bool hint)

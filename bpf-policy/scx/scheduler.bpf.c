@@ -227,7 +227,7 @@ int BPF_PROG(pvs_dispatch, __s32 cpu, struct task_struct *prev)
 	c->own = own > 0;
 	shared = (own > 0 || prev) && shared_waits(c, llc, cpu, !prev);
 	if ((own > 0) + shared + !!prev > 1) {
-		pick(c, llc, cpu, own, prev);
+		pick(c, llc, cpu, own, shared, prev);
 		return 0;
 	}
 	if (own > 1)
@@ -279,6 +279,8 @@ int BPF_PROG(pvs_running, struct task_struct *p)
 		pvs_set_slice(p, host.slice_ns);
 	else if (p->scx.slice) /* less: it was interrupted */
 		ran = host.slice_ns - p->scx.slice;
+	if (!ran)
+		c->moment = 0;
 	c->since = pvs_now() - ran;
 	if (vcpu_of(p, &v))
 		stays |= vcpu_runs(p, &v, c, cpu);
@@ -328,8 +330,11 @@ int BPF_PROG(pvs_stopping, struct task_struct *p, bool runnable)
 	pvs_set_vtime(p, vtime_now(c, p, known ? &v : 0));
 	if (known)
 		vcpu_counts(p, v.place, 0, c->offset);
-	if (runnable && c->leaves == PVS_SCX_LEAVES_WAY && !boosted)
-		keep_turn(c, p, cpu);
+	if (runnable && !boosted && !p->scx.slice) {
+		if (c->leaves == PVS_SCX_LEAVES_WAY)
+			keep_turn(c, p, cpu);
+		let_read(c, p);
+	}
 	c->leaves = 0;
 	c->began = p->se.sum_exec_runtime;
 	*(volatile __u32 *)&c->weight = 0;
@@ -448,7 +453,6 @@ __s32 BPF_PROG(pvs_init)
 	report = bpf_map_lookup_elem(&scx_report, &zero);
 	if (report) {
 		report->cpus = host.cpus;
-		report->slice_ns = host.slice_ns;
 		*(volatile __u32 *)&report->attached = 1;
 	}
 	return 0;

@@ -51,8 +51,9 @@ struct pvs_scx_cpu {
 	__u32 look;   /* when it next looks for who has waited long, 2^20 ns */
 	__u8 turns;   /* dispatches since it has looked at the clock for that */
 	__u8 own;     /* its own queue may hold somebody */
-	__u8 rescued; /* who is put on next has waited long: it is not its turn */
-	__u8 rivals; /* a boosted vCPU queued here behind another one */
+	__u8 rescued : 1; /* who is put on next has waited long: not its turn */
+	__u8 moment : 1;  /* since a turn began: one goes on out of its own */
+	__u8 rivals;	  /* a boosted vCPU queued here behind another one */
 };
 
 /* One per last-level cache. */
@@ -62,15 +63,12 @@ struct pvs_scx_llc {
 	__u32 pad[13];
 };
 
-#define PVS_SCX_FAVOURED 1 /* its run time is not charged */
-#define PVS_SCX_LOWERED 2  /* it is from `began` on, by its own weight */
-
 /* One per vCPU, by the index of its mailbox. */
 struct pvs_scx_place {
-	__u32 cpu;    /* where it was queued or put on last */
-	__u8 ahead;   /* it is queued before its virtual time, which is: */
-	__u8 by_cpu;  /* that time is by its CPU's clock: it prefers CPUs */
-	__u8 favours; /* PVS_SCX_FAVOURED or _LOWERED: it was put on boosted */
+	__u32 cpu;     /* where it was queued or put on last */
+	__u8 ahead;    /* it is queued before its virtual time, which is: */
+	__u8 by_cpu;   /* that time is by its CPU's clock: it prefers CPUs */
+	__u8 favoured; /* its run time is not charged: it was put on boosted */
 	__u8 pad;
 	__u64 vtime;
 };
@@ -87,7 +85,7 @@ struct pvs_scx_report {
 	__u32 attached; /* the scheduler is in force */
 	__u32 kind;	/* enum scx_exit_kind of the kernel; 0: has not ended */
 	__u32 cpus;	/* as in pvs_scx_host */
-	__u32 slice_ns; /* the same */
+	__u32 pad;
 	__s64 code;
 	char reason[64];
 	char message[192];

@@ -139,6 +139,8 @@ extern bool scx_bpf_dispatch_from_dsq(struct bpf_iter_scx_dsq *it,
 				      struct task_struct *p, __u64 dsq,
 				      __u64 flags) PVS_KFUNC;
 extern __u32 scx_bpf_reenqueue_local(void) PVS_KFUNC;
+/* 6.14 and later */
+extern __u64 scx_bpf_now(void) PVS_KFUNC;
 /* 6.19 and later */
 extern bool scx_bpf_task_set_slice(struct task_struct *p,
 				   __u64 slice) PVS_KFUNC;
@@ -178,6 +180,12 @@ static __always_inline bool pvs_move(struct bpf_iter_scx_dsq *it,
 	if (pvs_exists(scx_bpf_dsq_move))
 		return scx_bpf_dsq_move(it, p, dsq, flags);
 	return scx_bpf_dispatch_from_dsq(it, p, dsq, flags);
+}
+
+/* Nanoseconds, of one CPU's clock. */
+static __always_inline __u64 pvs_now(void)
+{
+	return pvs_exists(scx_bpf_now) ? scx_bpf_now() : bpf_ktime_get_ns();
 }
 
 static __always_inline void pvs_set_slice(struct task_struct *p, __u64 slice)
@@ -228,6 +236,14 @@ static __always_inline bool pvs_may_run(struct task_struct *p, __u32 cpu)
 {
 	return bpf_core_type_exists(struct cpumask) &&
 	       bpf_cpumask_test_cpu(cpu, p->cpus_ptr);
+}
+
+/* Whether p, which leaves the CPU, is within an RCU read-side section. The BPF program
+ * that asks is within one of its own, which counts as p's. */
+static __always_inline bool pvs_reads(struct task_struct *p)
+{
+	return bpf_core_field_exists(p->rcu_read_lock_nesting) &&
+	       p->rcu_read_lock_nesting > 1;
 }
 
 static __always_inline __u32 pvs_task_cpu(struct task_struct *p)

@@ -10,7 +10,6 @@
 #include "scx/scx_maps.h"
 
 #define PVS_SCX_LOOKS 32 /* CPUs that are asked for one that gives way */
-#define PVS_SCX_GRACE 4	 /* a lowered vCPU goes on for a slice's part */
 
 /* Whether decisions take effect through the scheduler: one load, and none where
  * the kernel has no sched_ext. */
@@ -77,35 +76,6 @@ static __always_inline void pvs_scx_elsewhere(struct pvs_scx_cpu *c, __u32 cpu,
 }
 
 /*
- * What this CPU, `cpu`, runs has been lowered. It may not have come to where it would
- * leave the CPU by itself, most often within microseconds: softirqs in its context have
- * used up its time. So it goes on for a part of a slice, as an ordinary task that is
- * charged and makes way for any other one's wake-up. Returns whether it does.
- */
-static __always_inline bool pvs_scx_grace(struct pvs_scx_cpu *c, __u32 cpu,
-					  struct pvs_scx_place *place)
-{
-	struct pvs_scx_slice *s = bpf_map_lookup_elem(&scx_slices, &cpu);
-	__u64 now = pvs_now(), slice, grace;
-	struct pvs_scx_report *report;
-	__u32 zero = 0;
-
-	report = bpf_map_lookup_elem(&scx_report, &zero);
-	if (!s || !report || cpu != bpf_get_smp_processor_id() ||
-	    place->favours != PVS_SCX_FAVOURED)
-		return 0;
-	slice = report->slice_ns;
-	grace = slice / PVS_SCX_GRACE;
-	if (!pvs_scx_time(s, grace))
-		return 0;
-	c->began += now - c->since;
-	c->since = now - (slice - grace);
-	place->favours = PVS_SCX_LOWERED;
-	*(volatile __u32 *)&c->boosted = 0;
-	return 1;
-}
-
-/*
  * The decision of vCPU `index`, which is in `run` (enum pvs_run), has changed from
  * body `from`, and its mailbox says to what, by a full barrier before this. `event`
  * is the caller's own, with what the vCPU was in before it in 8..15.
@@ -115,8 +85,8 @@ static __always_inline bool pvs_scx_grace(struct pvs_scx_cpu *c, __u32 cpu,
  * at this very moment: `place->cpu` is stored before the mailbox is read there,
  * and read after it was written here, so one side sees the other.
  * Woken by this very event: it is queued next, and the mailbox is read then.
- * Lowered while it runs: the CPU lets it go on only for a while; one that is still
- * boosted goes on if no other one has come.
+ * Lowered while it runs: the CPU lets it go on only if it is its turn; one that
+ * is still boosted goes on if no other one has come.
  *
  * A global function: the verifier follows it once.
  */
@@ -146,8 +116,7 @@ __attribute__((noinline)) int pvs_scx_effect(__u32 index, __u32 event,
 		if (!pvs_scx_preempt(c, cpu, is))
 			pvs_scx_elsewhere(c, cpu, is);
 	} else if (is < was && run == PVS_RUN_RUNNING) {
-		if (*(volatile __u32 *)&c->urgent || c->rivals ||
-		    (!is && !pvs_scx_grace(c, cpu, place)))
+		if (!is || *(volatile __u32 *)&c->urgent || c->rivals)
 			scx_bpf_kick_cpu(cpu, SCX_KICK_PREEMPT);
 	}
 	return 0;

@@ -14,6 +14,27 @@
 #include "scx/queues.h"
 
 #define SLICE_NEARLY 8 /* the end of a slice: a part of it that is not missed */
+#define SLICE_MOMENT 8 /* a part of it, out of turn */
+
+struct slice_timer {
+	struct bpf_timer timer;
+	__u32 started;
+	__u32 pad[11];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, PVS_SCX_CPUS);
+	__type(key, __u32);
+	__type(value, struct slice_timer);
+} scx_slices SEC(".maps");
+
+static __always_inline void start_slice(struct slice_timer *s, __u64 ns)
+{
+	*(volatile __u32 *)&s->started = 1;
+	if (bpf_timer_start(&s->timer, ns, BPF_F_TIMER_CPU_PIN))
+		*(volatile __u32 *)&s->started = 0;
+}
 
 /* Something waits for this CPU, which is `cpu`, or is about to. A waker on
  * another one starts nothing: timers are where they are started, and that one may
@@ -21,12 +42,12 @@
  * of the slice are over. */
 static __always_inline void slice_timed(__u32 cpu, __u64 ran)
 {
-	struct pvs_scx_slice *s = bpf_map_lookup_elem(&scx_slices, &cpu);
+	struct slice_timer *s = bpf_map_lookup_elem(&scx_slices, &cpu);
 
 	if (!s || *(volatile __u32 *)&s->started ||
 	    cpu != bpf_get_smp_processor_id())
 		return;
-	pvs_scx_time(s, host.slice_ns - ran);
+	start_slice(s, host.slice_ns - ran);
 }
 
 /* Also one that may not run here; nobody does where the scheduler has ended. */
@@ -39,7 +60,7 @@ static __always_inline bool somebody_waits(__u32 cpu)
 
 /* Not under the run queue's lock: what it misses, the tick finds. A slice that is
  * over makes the CPU choose, which starts the timer if there was a choice. */
-static int slice_ends(void *map, __u32 *key, struct pvs_scx_slice *s)
+static int slice_ends(void *map, __u32 *key, struct slice_timer *s)
 {
 	__u32 cpu = *key;
 	struct pvs_scx_cpu *c = cpu_record(cpu);
@@ -55,12 +76,12 @@ static int slice_ends(void *map, __u32 *key, struct pvs_scx_slice *s)
 		scx_bpf_kick_cpu(cpu, SCX_KICK_PREEMPT);
 		return 0;
 	}
-	pvs_scx_time(s, slice - ran);
+	start_slice(s, slice - ran);
 	return 0;
 }
 
 /* Before the scheduler is in force; again where it has been. */
-static __always_inline int slice_ready(struct pvs_scx_slice *s)
+static __always_inline int slice_ready(struct slice_timer *s)
 {
 	*(volatile __u32 *)&s->started = 0;
 	bpf_timer_init(&s->timer, &scx_slices, CLOCK_MONOTONIC);

@@ -124,7 +124,7 @@ static __always_inline bool vcpu_runs(struct task_struct *p,
 	v->place->cpu = cpu;
 	vcpu_comes_back(p, v->place);
 	*(volatile __u32 *)&c->boosted = urgency;
-	v->place->favours = urgency ? PVS_SCX_FAVOURED : 0;
+	v->place->favoured = urgency > 0;
 	return v->place->by_cpu;
 }
 
@@ -163,11 +163,11 @@ static __always_inline bool vcpu_is_lowered(struct task_struct *p,
 	if (known)
 		urgency = pvs_scx_urgency(vcpu_body(&v));
 	*(volatile __u32 *)&c->boosted = urgency;
-	favoured = known ? v.place->favours == PVS_SCX_FAVOURED : was;
+	favoured = known ? v.place->favoured : was;
 	if (urgency || !favoured)
 		return 0;
 	if (known)
-		v.place->favours = 0;
+		v.place->favoured = 0;
 	return 1;
 }
 

@@ -162,7 +162,7 @@ std::vector<std::string> Policy::stop_misbehaving() {
 
 std::map<std::string, int> Policy::scheduler_maps() const {
   std::map<std::string, int> maps{{"pvsched.bss", set_->map(".bss")}};
-  for (const char* name : {"vcpus", "mailboxes", "preferences", "scx_cpus", "scx_places", "scx_slices", "scx_report"})
+  for (const char* name : {"vcpus", "mailboxes", "preferences", "scx_cpus", "scx_places", "scx_report"})
     maps[name] = set_->map(name);
   return maps;
 }

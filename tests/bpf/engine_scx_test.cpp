@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // The actuator scx in the running kernel: decisions carried out by the scheduler, and what happens when that is not
 // had or ends. Where the kernel has no sched_ext only the refusal is tested.
+#include <algorithm>
 #include <ctime>
 #include <fstream>
+#include <vector>
 
 #include "common/clock.h"
 #include "common/histogram.h"
@@ -31,62 +33,109 @@ void check_instead(const Engine& engine, const char* why) {
   STRCMP_CONTAINS(why, engine.actuator().reason.c_str());
 }
 
-// On CPU 1: a real-time task that wakes the vCPU while it has the CPU, and a hog, which it has interrupted for that.
+// Processes on CPU 1 that share a record, until the end.
+template <typename Record>
+class Together {
+ public:
+  Together()
+      : shared_(static_cast<Record*>(
+            mmap(nullptr, sizeof(Record), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0))) {
+    CHECK(shared_ != MAP_FAILED);
+  }
+  ~Together() {
+    for (pid_t pid : pids_) {
+      kill(pid, SIGKILL);
+      waitpid(pid, nullptr, 0);
+    }
+    munmap(shared_, sizeof(Record));
+  }
+  pid_t start(const std::function<void()>& does) {
+    const pid_t pid = fork();
+    CHECK(pid >= 0);
+    if (pid == 0) {
+      prctl(PR_SET_PDEATHSIG, SIGKILL);
+      pin(1);
+      does();
+      _exit(1);
+    }
+    pids_.push_back(pid);
+    return pid;
+  }
+  Record* operator->() const { return shared_; }
+
+ private:
+  Record* shared_;
+  std::vector<pid_t> pids_;
+};
+
+// A real-time task that wakes the vCPU while it has the CPU, and a hog, which it has interrupted for that.
 class Interruption {
  public:
   Interruption() {
     LONGS_EQUAL(0, pipe(ends_));
-    shared_ =
-        static_cast<Shared*>(mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
-    CHECK(shared_ != MAP_FAILED);
-    start(vcpu_, [this] {
-      for (std::uint64_t then; read(ends_[0], &then, sizeof(then)) == sizeof(then); ++shared_->wakes)
-        shared_->beside += shared_->hog - then;
+    vcpu_ = all_.start([this] {
+      for (std::uint64_t then; read(ends_[0], &then, sizeof(then)) == sizeof(then); ++all_->wakes)
+        all_->beside += all_->hog - then;
     });
-    start(hog_, [this] {
-      for (;;) ++shared_->hog;
+    all_.start([this] {
+      for (;;) ++all_->hog;
     });
-    start(waker_, [this] {
-      for (std::uint64_t now = 0; write(ends_[1], &now, sizeof(now)) == sizeof(now); now = shared_->hog) usleep(5000);
+    const pid_t waker = all_.start([this] {
+      for (std::uint64_t now = 0; write(ends_[1], &now, sizeof(now)) == sizeof(now); now = all_->hog) usleep(5000);
     });
     sched_param param{};
     param.sched_priority = 1;
-    LONGS_EQUAL(0, sched_setscheduler(waker_, SCHED_FIFO, &param));
+    LONGS_EQUAL(0, sched_setscheduler(waker, SCHED_FIFO, &param));
   }
   ~Interruption() {
-    for (pid_t pid : {waker_, hog_, vcpu_}) {
-      if (pid <= 0) continue;
-      kill(pid, SIGKILL);
-      waitpid(pid, nullptr, 0);
-    }
-    munmap(shared_, sizeof(Shared));
     close(ends_[0]);
     close(ends_[1]);
   }
   pid_t vcpu() const { return vcpu_; }
   // How much of what the hog does in all it does while the vCPU waits, over `count` wake-ups.
   double hog_first(std::uint64_t count) {
-    const auto wakes = shared_->wakes.load(), did = shared_->hog.load(), beside = shared_->beside.load();
-    CHECK(eventually([&] { return shared_->wakes.load() >= wakes + count; }));
-    return static_cast<double>(shared_->beside - beside) / static_cast<double>(shared_->hog - did);
+    const auto wakes = all_->wakes.load(), did = all_->hog.load(), beside = all_->beside.load();
+    CHECK(eventually([&] { return all_->wakes.load() >= wakes + count; }));
+    return static_cast<double>(all_->beside - beside) / static_cast<double>(all_->hog - did);
   }
 
  private:
-  struct Shared {
+  struct Record {
     std::atomic<std::uint64_t> hog, beside, wakes;
   };
-  static void start(pid_t& pid, const std::function<void()>& does) {
-    pid = fork();
-    CHECK(pid >= 0);
-    if (pid) return;
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    pin(1);
-    does();
-    _exit(1);
-  }
-  Shared* shared_;
+  Together<Record> all_;
   int ends_[2];
-  pid_t vcpu_ = -1, hog_ = -1, waker_ = -1;
+  pid_t vcpu_ = -1;
+};
+
+// A vCPU that wakes often beside two hogs.
+class Turns {
+ public:
+  Turns() {
+    vcpu_ = all_.start([this] {
+      for (;; ++all_->wakes) usleep(100);
+    });
+    for (int hog : {1, 2})
+      all_.start([this, hog] {
+        for (;;)
+          if (all_->last.exchange(hog) != hog) ++all_->changes;
+      });
+  }
+  pid_t vcpu() const { return vcpu_; }
+  // How often the other hog goes on after a wake-up, of `count`.
+  double change(std::uint64_t count) {
+    const auto wakes = all_->wakes.load(), changes = all_->changes.load();
+    CHECK(eventually([&] { return all_->wakes.load() >= wakes + count; }));
+    return static_cast<double>(all_->changes - changes) / static_cast<double>(all_->wakes - wakes);
+  }
+
+ private:
+  struct Record {
+    std::atomic<std::uint64_t> wakes, changes;
+    std::atomic<int> last;
+  };
+  Together<Record> all_;
+  pid_t vcpu_ = -1;
 };
 
 struct ScxFixture : public EngineFixture {
@@ -199,6 +248,17 @@ TEST(EngineScx, who_wakes_while_a_real_time_task_runs_is_before_what_that_has_in
   const double part = interruption.hog_first(100);
   std::printf(" %.2f %% of the hog's work is done while the vCPU waits ", 100 * part);
   CHECK(part < 0.04);
+}
+
+// It is interrupted several times in a slice. Were it to queue anew each time, the other one would be next.
+TEST(EngineScx, what_makes_way_for_a_boosted_vcpu_goes_on_after_it) {
+  if (without_sched_ext()) return;
+  Turns turns;
+  serve(turns.vcpu());
+  CHECK(eventually([&] { return stats().boosted_ns[PVSCHED_CLASS_CRITICAL] > 0; }));
+  const double part = turns.change(500);
+  std::printf(" after %.0f %% of its wake-ups the other hog goes on ", 100 * part);
+  CHECK(part < 0.6);
 }
 
 TEST(EngineScx, changes_places_with_setattr_while_a_vcpu_runs) {
