@@ -43,8 +43,9 @@ static long preferred_look(__u32 i, struct preferred_choice *choice)
 	return 0;
 }
 
-/* A preferred CPU for p, which is v and has been on `from`: an idle one, else one that gives way to its urgency, else the next; -1: it prefers
- * none that it may use. */
+/* A preferred CPU for p, which is v and has been on `from`: an idle one, else one
+ * that gives way to its urgency, else the next; -1: it prefers none that it may
+ * use. */
 static __always_inline __s32 preferred_cpu(struct task_struct *p,
 					   const struct vcpu *v, __u32 from,
 					   bool *is_idle)

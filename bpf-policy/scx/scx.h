@@ -33,8 +33,8 @@ struct pvs_scx_host {
 #define PVS_SCX_LEAVES_TURN 1 /* it has called sched_yield() */
 #define PVS_SCX_LEAVES_WAY 2  /* its turn is not over: it makes way */
 
-/* One per CPU, a cache line each. All but `urgent`, `boosted` and what is said
- * of the current task is used with the CPU's run queue locked. */
+/* One per CPU, a cache line each. All but `urgent`, `boosted`, `guesses` and what
+ * is said of the current task is used with the CPU's run queue locked. */
 struct pvs_scx_cpu {
 	__u64 clock;  /* virtual time of those that may run only here */
 	__u64 offset; /* added to it, comparable with the LLC's */
