@@ -178,14 +178,15 @@ static __always_inline void pick(struct pvs_scx_cpu *c, struct pvs_scx_llc *llc,
 {
 	__u64 own = 0, shared = 0, mine, going = 0;
 	__u64 least = llc->clock - host.slice_ns;
-	bool has_own, has_shared, stays = 0;
+	bool has_own, has_shared, stays = 0, known;
 	struct vcpu v;
 
 	has_own = queued > 0 && first_in(DSQ_CPU + cpu, cpu, &own);
 	has_shared = waits && first_in(DSQ_LLC + llc_of(cpu), cpu, &shared);
 	if (prev) {
-		stays = queues_by_cpu(prev);
-		going = vtime_now(c, prev, vcpu_of(prev, &v) ? &v : 0);
+		known = vcpu_of(prev, &v);
+		stays = pvs_stays(prev) || (known && v.place->by_cpu);
+		going = vtime_now(c, prev, known ? &v : 0);
 	}
 	if (!(has_own || (prev && stays)) || !(has_shared || (prev && !stays)))
 		c->offset = llc->clock - c->clock;

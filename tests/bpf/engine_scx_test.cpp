@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // The actuator scx in the running kernel: decisions carried out by the scheduler, and what happens when that is not
 // had or ends. Where the kernel has no sched_ext only the refusal is tested.
-#include <algorithm>
 #include <ctime>
 #include <fstream>
 #include <vector>
